@@ -1,0 +1,248 @@
+"""One batch while it is being decided: commands in order, on cached pools, with nothing written yet."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from psycopg import Connection
+from psycopg.rows import DictRow
+
+from ledger.application.commands import (
+    NORMALISER_VERSION,
+    Command,
+    ConsumeCredits,
+    DeleteExecutionCredit,
+    Document,
+    IssueGrant,
+    OpenExecutionCredit,
+    RefundDebit,
+    ResizeExecutionCredit,
+    SettleDue,
+    VoidGrant,
+    differing_fields,
+)
+from ledger.application.ids import TimeOrderedIds
+from ledger.application.receipts import Outcome, Receipt
+from ledger.domain.burn_down import RecordedDebit
+from ledger.domain.decision import Decision
+from ledger.domain.due import settle_due
+from ledger.domain.events import LedgerEvent
+from ledger.domain.instants import Instant
+from ledger.domain.pool import Pool
+from ledger.domain.refusals import (
+    CreditGrantNotFound,
+    ExecutionCreditNotFound,
+    IdempotencyKeyReused,
+    Refusal,
+    TransactionNotFound,
+)
+from ledger.domain.values import (
+    SYSTEM,
+    DocumentId,
+    DocumentReference,
+    Kind,
+    LotId,
+    PoolKey,
+    StreamId,
+    Transaction,
+    TransactionId,
+)
+from ledger.store.pools import load_debits, load_lots
+from ledger.store.side_tables import AcceptedKey, KeyScope, SideEffects, touches_side_tables
+
+
+class ReplayFrom(NamedTuple):
+    """A command that was answered before; the answer is read from the log at this position."""
+
+    position: int
+
+
+class Batch:
+    """Decides commands in order. Everything it needs to know is loaded before; `events` is what there is to write."""
+
+    def __init__(self, pools: dict[PoolKey, Pool], ids: TimeOrderedIds, now: Instant, head: int) -> None:
+        self.pools = pools
+        self.ids = ids
+        self.now = now
+        self.head = head
+        self.events: list[LedgerEvent] = []
+        self.accepted_keys: list[AcceptedKey] = []
+        self.documents: list[tuple[str, str, str]] = []
+        self.effects = SideEffects()
+        self.debits: dict[TransactionId, RecordedDebit] = {}
+        self.streams: dict[str, StreamId] = {}
+        self.pool_of: dict[str, PoolKey] = {}
+        self.touched: dict[PoolKey, Pool] = {}
+        self._keys: dict[KeyScope, AcceptedKey] = {}
+        self._receipts: dict[int, Receipt] = {}
+        """The answers of this batch's keys, by first position."""
+
+    def know_keys(self, rows: Sequence[DictRow]) -> None:
+        """Take in the keys of this batch's commands that the log has already."""
+        for row in rows:
+            scope = (row["holder"], row["key"], row["operation"], Kind(row["kind"]))
+            self._keys[scope] = AcceptedKey(
+                scope, row["body"], row["normaliser_version"], row["transaction_id"], row["position"]
+            )
+
+    def know_lots(self, connection: Connection[DictRow], commands: Sequence[Command]) -> None:
+        """Load what refunds and voids need besides the open lots, as it is under the lock."""
+        refunds = [command.transaction_id for command in commands if isinstance(command, RefundDebit)]
+        refunds = [debit for debit in refunds if debit in self.pool_of]
+        if refunds:
+            self.debits = load_debits(connection, refunds)
+        wanted: dict[LotId, StreamId] = {}
+        for debit in self.debits.values():
+            for draw in debit.draws:
+                if not self.pools[debit.pool].holds(draw.lot_id):
+                    wanted[draw.lot_id] = draw.stream_id
+        for command in commands:
+            if isinstance(command, VoidGrant) and command.grant in self.streams:
+                stream_id = self.streams[command.grant]
+                pool = self.pools[self.pool_of[command.grant]]
+                if pool.key.kind is Kind.CREDIT_GRANT and not pool.holds(LotId(stream_id)):
+                    wanted[LotId(stream_id)] = stream_id
+        for aggregate in load_lots(connection, [(stream, lot) for lot, stream in wanted.items()]):
+            lot = next(iter(aggregate.lots.values()))
+            self.pools[lot.pool].adopt(aggregate)
+
+    def decide(self, command: Command) -> Outcome | ReplayFrom:
+        """Decide one command and let its events take effect on the cached pools; a refusal changes nothing."""
+        scope = body = None
+        if command.idempotency_key is not None:
+            scope = (command.scope, command.idempotency_key, command.operation, command.kind)
+            body = command.body()
+            taken = self._keys.get(scope)
+            if taken is not None:
+                return self._replay(taken, body)
+        try:
+            return self._accept(command, scope, body)
+        except Refusal as refusal:
+            return refusal
+
+    def _replay(self, taken: AcceptedKey, body: str) -> Outcome | ReplayFrom:
+        if taken.body != body:
+            return IdempotencyKeyReused(taken.scope[1], differing_fields(taken.body, body))
+        receipt = self._receipts.get(taken.position)
+        if receipt is None:
+            return ReplayFrom(taken.position)
+        return replace(receipt, replayed=True)
+
+    def _accept(self, command: Command, scope: KeyScope | None, body: str | None) -> Receipt:
+        pool = self._pool_of(command)
+        transaction, document = self._transaction(command)
+        decision = Decision(pool, transaction, self.ids)
+        due = 0
+        if pool.next_due_at <= self.now:
+            due = self._settle_due(decision, transaction)
+        new_debit = _decide(command, decision, self)
+        events = decision.events
+        if not due and len(events) == 0 and not isinstance(command, SettleDue):
+            raise AssertionError(f"{command.operation} was accepted without an event")
+        self._take_effect(pool, events)
+        if new_debit is not None:
+            self.debits[new_debit.debit_id] = new_debit
+        own = tuple(events[due:]) if due else tuple(events)
+        first = self.head + len(self.events) + due + 1
+        self.events += events
+        receipt = Receipt(transaction.transaction_id, self.head + len(self.events) if events else 0, own)
+        if document is not None and own:
+            self.documents.append(document)
+        if scope is not None and body is not None and own:
+            accepted = AcceptedKey(scope, body, NORMALISER_VERSION, transaction.transaction_id, first)
+            self._keys[scope] = accepted
+            self.accepted_keys.append(accepted)
+            self._receipts[first] = receipt
+        return receipt
+
+    def _pool_of(self, command: Command) -> Pool:
+        key = command.pool_key()
+        if key is None:
+            name = _named(command)
+            key = self.pool_of.get(name)
+            if key is None or key.kind is not command.kind:
+                raise _not_found(command)
+        pool = self.pools[key]
+        self.touched[key] = pool
+        return pool
+
+    def _transaction(self, command: Command) -> tuple[Transaction, tuple[str, str, str] | None]:
+        document: Document | None = command.document()
+        reference = row = None
+        if document is not None:
+            reference = DocumentReference(DocumentId(self.ids()), document.sha256)
+            row = (reference.document_id, document.body, document.sha256)
+        transaction = Transaction(
+            TransactionId(self.ids()),
+            self.now,
+            command.actor,
+            command.correlation_id,
+            command.causation_id,
+            reference,
+        )
+        return transaction, row
+
+    def _settle_due(self, decision: Decision, transaction: Transaction) -> int:
+        """What is due comes first, as a transaction of its own; returns how many events it took."""
+        own = Transaction(TransactionId(self.ids()), self.now, SYSTEM, None, transaction.transaction_id, None)
+        decision.begin(own)
+        settle_due(decision)
+        decision.begin(transaction)
+        if not decision.events:
+            decision.pool.look_for_due()
+        return len(decision.events)
+
+    def _take_effect(self, pool: Pool, events: list[LedgerEvent]) -> None:
+        for event in events:
+            pool.evolve(event)
+            if touches_side_tables(event):
+                self.effects.follow(event, pool)
+
+
+def _decide(command: Command, decision: Decision, batch: Batch) -> RecordedDebit | None:
+    match command:
+        case ConsumeCredits() | IssueGrant() | OpenExecutionCredit():
+            command.decide(decision)
+        case RefundDebit():
+            return command.decide(decision, batch.debits.get(TransactionId(command.transaction_id)))
+        case VoidGrant():
+            command.decide(decision, batch.streams.get(command.grant))
+        case ResizeExecutionCredit() | DeleteExecutionCredit():
+            command.decide(decision, batch.streams.get(command.credit))
+        case SettleDue():
+            pass
+        case _:
+            raise AssertionError(f"no decision for {command!r}")
+    return None
+
+
+def _named(command: Command) -> str:
+    match command:
+        case RefundDebit():
+            return command.transaction_id
+        case VoidGrant():
+            return command.grant
+        case ResizeExecutionCredit() | DeleteExecutionCredit():
+            return command.credit
+        case _:
+            raise AssertionError(f"{command!r} names nothing")
+
+
+def _not_found(command: Command) -> Refusal:
+    name = _named(command)
+    if isinstance(command, RefundDebit):
+        return TransactionNotFound(name)
+    if isinstance(command, VoidGrant):
+        return CreditGrantNotFound(name)
+    return ExecutionCreditNotFound(name)
+
+
+def keys_wanted(commands: Sequence[Command]) -> str | None:
+    """All idempotency keys of a batch, as the look-up takes them, or None where there is none."""
+    wanted = [
+        (command.scope, command.idempotency_key, command.operation, command.kind)
+        for command in commands
+        if command.idempotency_key is not None
+    ]
+    return json.dumps(wanted) if wanted else None

@@ -1,0 +1,544 @@
+"""Commands: what may be asked of the ledger, checked and normalised when it is built.
+
+A command that exists is well-formed; whether it may happen is decided by the domain. Amounts are given as text, int or
+Decimal and kept as Credits. Every command takes an idempotency key of 1 to 255 characters.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, ClassVar, TypeVar
+
+from ledger.application.ids import readable_grant_id
+from ledger.domain import credit_grant, execution_credit
+from ledger.domain.burn_down import RecordedDebit
+from ledger.domain.credits import Credits, credits_of, credits_text
+from ledger.domain.decision import Decision
+from ledger.domain.events import Cost, GrantDetails
+from ledger.domain.execution_credit import ExecutionCredit
+from ledger.domain.instants import instant_of
+from ledger.domain.refusals import (
+    CreditGrantNotFound,
+    ExecutionCreditNotFound,
+    ExpireAtMustBeLaterThanEffectiveAt,
+    InvalidArgument,
+    TransactionNotFound,
+)
+from ledger.domain.values import (
+    ACCOUNT_GROUPS_MAX,
+    KEY_CHARACTERS_MAX,
+    METADATA_BYTES_MAX,
+    SYSTEM,
+    TEXT_CHARACTERS_MAX,
+    Actor,
+    CreditType,
+    GrantType,
+    Kind,
+    LotId,
+    PoolKey,
+    RollupType,
+    StreamId,
+    Terms,
+    optional_instant,
+    text_of,
+)
+
+NORMALISER_VERSION = 1
+Chosen = TypeVar("Chosen", bound=StrEnum)
+_NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+USE_AHEAD_MAX = timedelta(seconds=5)
+"""A use that lies up to this far ahead is taken as now (clocks of callers differ); more is refused."""
+
+
+@dataclass(slots=True, frozen=True)
+class Document:
+    """Free text of a command. It is salted, so that its hash tells nothing once it is erased."""
+
+    body: str
+    sha256: str
+
+    @classmethod
+    def of(cls, **texts: object) -> "Document | None":
+        given = {name: value for name, value in texts.items() if value is not None}
+        if not given:
+            return None
+        body = canonical({**given, "salt": secrets.token_hex(16)})
+        return cls(body, hashlib.sha256(body.encode()).hexdigest())
+
+
+@dataclass(slots=True, kw_only=True)
+class Command:
+    """What all commands have.
+
+    `correlation_id` ties the events to a request, `causation_id` to what brought the command about.
+    """
+
+    operation: ClassVar[str]
+    kind: ClassVar[Kind]
+
+    idempotency_key: str | None = None
+    actor: Actor = SYSTEM
+    correlation_id: str | None = None
+    causation_id: str | None = None
+
+    def check_envelope(self) -> None:
+        if self.idempotency_key is not None:
+            text_of(self.idempotency_key, field="idempotencyKey", characters_max=KEY_CHARACTERS_MAX)
+        if self.actor is not SYSTEM:
+            text_of(self.actor.key, field="actor")
+        if self.correlation_id is not None:
+            text_of(self.correlation_id, field="correlationId")
+        if self.causation_id is not None:
+            text_of(self.causation_id, field="causationId")
+
+    @property
+    def scope(self) -> str:
+        """Whose keys this command's key is among: the holder's, or the grant's or credit's own where there is none."""
+        raise NotImplementedError
+
+    def pool_key(self) -> PoolKey | None:
+        """The pool, where the command itself tells it."""
+        return None
+
+    def normalised(self) -> dict[str, object]:
+        """What the command asks for, by field, in one spelling (50 = 50.0, absent = null)."""
+        raise NotImplementedError
+
+    def body(self) -> str:
+        return canonical(self.normalised())
+
+    def document(self) -> Document | None:
+        return None
+
+
+@dataclass(slots=True, kw_only=True)
+class ConsumeCredits(Command):
+    """Use credits of one pool, all or nothing. `use_at` is when they were used; default: when it is recorded."""
+
+    operation: ClassVar[str] = "consume"
+
+    holder: str
+    currency: str
+    amount: Any
+    resource: str | None = None
+    use_at: datetime | None = None
+    account_groups: tuple[str, ...] | None = None
+    dimensions: Mapping[str, str] | None = None
+    kind: Kind = Kind.CREDIT_GRANT  # type: ignore[misc]  # the one command that serves both kinds
+
+    def __post_init__(self) -> None:
+        self.check_envelope()
+        text_of(self.holder, field="holder")
+        text_of(self.currency, field="currency")
+        if self.resource is not None:
+            text_of(self.resource, field="resource")
+        if type(self.kind) is not Kind:
+            self.kind = choice(Kind, self.kind, field="kind")
+        self.amount = positive(self.amount)
+        if self.use_at is not None:
+            self.use_at = instant_of(self.use_at, field="useAt")
+        if self.account_groups is not None:
+            self.account_groups = account_groups_of(self.account_groups)
+        if self.dimensions is not None:
+            self.dimensions = dimensions_of(self.dimensions)
+
+    @property
+    def scope(self) -> str:
+        return self.holder
+
+    def pool_key(self) -> PoolKey:
+        return PoolKey(self.kind, self.holder, self.currency, self.resource)
+
+    def body(self) -> str:
+        if (self.resource or self.use_at or self.account_groups or self.dimensions) is None:
+            return f'{{"amount":"{credits_text(self.amount)}","currency":{_quoted(self.currency)}}}'
+        return canonical(self.normalised())
+
+    def normalised(self) -> dict[str, object]:
+        return {
+            "amount": credits_text(self.amount),
+            "currency": self.currency,
+            "resource": self.resource,
+            "useAt": None if self.use_at is None else self.use_at.isoformat(),
+            "accountGroups": self.account_groups,
+            "dimensions": self.dimensions,
+        }
+
+    def document(self) -> Document | None:
+        return None if self.dimensions is None else Document.of(dimensions=self.dimensions)
+
+    def decide(self, decision: Decision) -> None:
+        now = decision.transaction.recorded_at
+        use_at = self.use_at
+        if use_at is None:
+            use_at = now
+        elif use_at > now:
+            if use_at - now > USE_AHEAD_MAX:
+                raise InvalidArgument("useAt", "must not be more than 5 seconds ahead")
+            use_at = now
+        decision.debit(self.amount, use_at, self.account_groups)
+
+
+@dataclass(slots=True, kw_only=True)
+class IssueGrant(Command):
+    """Issue a credit grant: one lot of `amount` credits, usable in [effective_at, expires_at)."""
+
+    operation: ClassVar[str] = "issue_grant"
+    kind: ClassVar[Kind] = Kind.CREDIT_GRANT
+
+    holder: str
+    currency: str
+    amount: Any
+    display_name: str
+    grant_type: GrantType
+    resource: str | None = None
+    cost: str | int | Decimal = 0
+    cost_currency: str = "USD"
+    effective_at: datetime | None = None
+    expires_at: datetime | None = None
+    priority: str | int | Decimal = 50
+    comment: str | None = None
+    metadata: Mapping[str, object] | None = None
+    readable_id: str = field(default_factory=readable_grant_id)
+
+    def __post_init__(self) -> None:
+        self.check_envelope()
+        text_of(self.holder, field="holder")
+        text_of(self.currency, field="currency")
+        if self.resource is not None:
+            text_of(self.resource, field="resource")
+        text_of(self.display_name, field="displayName")
+        if self.comment is not None:
+            text_of(self.comment, field="comment", characters_max=TEXT_CHARACTERS_MAX)
+        self.amount = positive(self.amount)
+        self.grant_type = choice(GrantType, self.grant_type, field="grantType")
+        self.cost = exact(self.cost, field="cost")
+        if len(self.cost_currency) != 3 or not (self.cost_currency.isascii() and self.cost_currency.isupper()):
+            raise InvalidArgument("costCurrency", "must be an ISO 4217 code, three capital letters")
+        if self.grant_type is GrantType.PROMOTIONAL and self.cost > 0:
+            raise InvalidArgument("cost", "must be 0 for a promotional grant")
+        self.priority = exact(self.priority, field="priority")
+        if self.priority > 100:
+            raise InvalidArgument("priority", "must be from 0 to 100")
+        self.effective_at = optional_instant(self.effective_at, field="effectiveAt")
+        self.expires_at = optional_instant(self.expires_at, field="expireAt")
+        if self.metadata is not None:
+            metadata_of(self.metadata)
+
+    @property
+    def scope(self) -> str:
+        return self.holder
+
+    def pool_key(self) -> PoolKey:
+        return PoolKey(self.kind, self.holder, self.currency, self.resource)
+
+    def normalised(self) -> dict[str, object]:
+        return {
+            "amount": credits_text(self.amount),
+            "currency": self.currency,
+            "resource": self.resource,
+            "displayName": self.display_name,
+            "grantType": self.grant_type.value,
+            "cost": plain(self.cost),
+            "costCurrency": self.cost_currency,
+            "effectiveAt": None if self.effective_at is None else self.effective_at.isoformat(),
+            "expireAt": None if self.expires_at is None else self.expires_at.isoformat(),
+            "priority": plain(self.priority),
+            "comment": self.comment,
+            "metadata": self.metadata,
+        }
+
+    def document(self) -> Document | None:
+        return Document.of(display_name=self.display_name, comment=self.comment, metadata=self.metadata)
+
+    def decide(self, decision: Decision) -> None:
+        now = decision.now
+        effective_at = now if self.effective_at is None else self.effective_at
+        if self.expires_at is not None:
+            if self.expires_at <= effective_at:
+                raise ExpireAtMustBeLaterThanEffectiveAt
+            if self.expires_at <= now:
+                raise InvalidArgument("expireAt", "must be later than now")
+        terms = Terms(
+            effective_at=effective_at, expires_at=self.expires_at, created_at=now, priority=Decimal(self.priority)
+        )
+        details = GrantDetails(
+            readable_id=self.readable_id, cost=Cost(amount=Decimal(self.cost), currency=self.cost_currency)
+        )
+        credit_grant.issue(decision, StreamId(decision.new_id()), self.grant_type, self.amount, terms, details)
+
+
+@dataclass(slots=True, kw_only=True)
+class RefundDebit(Command):
+    """Give back a debit, or a part of it, last drawn first. Without an amount: all that is left to refund."""
+
+    operation: ClassVar[str] = "refund"
+
+    transaction_id: str
+    amount: Any = None
+    reason: str | None = None
+    kind: Kind = Kind.CREDIT_GRANT  # type: ignore[misc]  # the door: a refund names a debit of the same door
+
+    def __post_init__(self) -> None:
+        self.check_envelope()
+        text_of(self.transaction_id, field="transactionId")
+        self.kind = choice(Kind, self.kind, field="kind")
+        self.amount = None if self.amount is None else positive(self.amount)
+        if self.reason is not None:
+            text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
+
+    @property
+    def scope(self) -> str:
+        return self.transaction_id
+
+    def normalised(self) -> dict[str, object]:
+        return {"amount": None if self.amount is None else credits_text(self.amount), "reason": self.reason}
+
+    def document(self) -> Document | None:
+        return Document.of(reason=self.reason)
+
+    def decide(self, decision: Decision, debit: RecordedDebit | None) -> RecordedDebit:
+        """Returns the debit as it is after this refund."""
+        if debit is None:
+            raise TransactionNotFound(self.transaction_id)
+        return debit.after(decision.refund(debit, self.amount))
+
+
+@dataclass(slots=True, kw_only=True)
+class VoidGrant(Command):
+    """End what is left of a grant, named by its id or its readable id."""
+
+    operation: ClassVar[str] = "void_grant"
+    kind: ClassVar[Kind] = Kind.CREDIT_GRANT
+
+    grant: str
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        self.check_envelope()
+        text_of(self.grant, field="id")
+        if self.reason is not None:
+            text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
+
+    @property
+    def scope(self) -> str:
+        return self.grant
+
+    def normalised(self) -> dict[str, object]:
+        return {"reason": self.reason}
+
+    def document(self) -> Document | None:
+        return Document.of(reason=self.reason)
+
+    def decide(self, decision: Decision, stream_id: StreamId | None) -> None:
+        if stream_id is None or not decision.pool.holds(LotId(stream_id)):
+            raise CreditGrantNotFound(self.grant)
+        credit_grant.void(decision, decision.pool.lot(LotId(stream_id)))
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenExecutionCredit(Command):
+    """Create a company's execution credit of one type and grant its first period."""
+
+    operation: ClassVar[str] = "open_execution_credit"
+    kind: ClassVar[Kind] = Kind.EXECUTION_CREDIT
+
+    company: str
+    credit_type: CreditType
+    credits: Any
+    rollup_type: RollupType
+    period_anchor: datetime | None = None
+    company_label: str | None = None
+
+    def __post_init__(self) -> None:
+        self.check_envelope()
+        text_of(self.company, field="companyId")
+        self.credit_type = choice(CreditType, self.credit_type, field="creditType")
+        self.rollup_type = choice(RollupType, self.rollup_type, field="rollupType")
+        self.credits = positive(self.credits, field="credits")
+        self.period_anchor = optional_instant(self.period_anchor, field="periodAnchor")
+        if self.company_label is not None:
+            text_of(self.company_label, field="companyLabel")
+
+    @property
+    def scope(self) -> str:
+        return self.company
+
+    def pool_key(self) -> PoolKey:
+        return PoolKey(self.kind, self.company, self.credit_type.value, None)
+
+    def normalised(self) -> dict[str, object]:
+        return {
+            "creditType": self.credit_type.value,
+            "rollupType": self.rollup_type.value,
+            "credits": credits_text(self.credits),
+            "periodAnchor": None if self.period_anchor is None else self.period_anchor.isoformat(),
+            "companyLabel": self.company_label,
+        }
+
+    def document(self) -> Document | None:
+        return Document.of(company_label=self.company_label)
+
+    def decide(self, decision: Decision) -> None:
+        anchor_at = decision.now if self.period_anchor is None else self.period_anchor
+        stream_id = StreamId(decision.new_id())
+        execution_credit.open_credit(decision, stream_id, self.credit_type, self.rollup_type, self.credits, anchor_at)
+
+
+@dataclass(slots=True, kw_only=True)
+class ExecutionCreditCommand(Command):
+    """A command on one execution credit, named by its id."""
+
+    kind: ClassVar[Kind] = Kind.EXECUTION_CREDIT
+
+    credit: str
+
+    @property
+    def scope(self) -> str:
+        return self.credit
+
+    def credit_in(self, decision: Decision, stream_id: StreamId | None) -> ExecutionCredit:
+        found = None if stream_id is None else decision.pool.aggregates.get(stream_id)
+        if not isinstance(found, ExecutionCredit) or not found.live:
+            raise ExecutionCreditNotFound(self.credit)
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class ResizeExecutionCredit(ExecutionCreditCommand):
+    """Change the allotment, from the present period on."""
+
+    operation: ClassVar[str] = "resize_execution_credit"
+
+    credits: Any
+
+    def __post_init__(self) -> None:
+        self.check_envelope()
+        text_of(self.credit, field="id")
+        self.credits = positive(self.credits, field="credits")
+
+    def normalised(self) -> dict[str, object]:
+        return {"credits": credits_text(self.credits)}
+
+    def decide(self, decision: Decision, stream_id: StreamId | None) -> None:
+        execution_credit.resize(decision, self.credit_in(decision, stream_id), self.credits)
+
+
+@dataclass(slots=True, kw_only=True)
+class DeleteExecutionCredit(ExecutionCreditCommand):
+    """Take an execution credit out of use; what is left is void."""
+
+    operation: ClassVar[str] = "delete_execution_credit"
+
+    def __post_init__(self) -> None:
+        self.check_envelope()
+        text_of(self.credit, field="id")
+
+    def normalised(self) -> dict[str, object]:
+        return {}
+
+    def decide(self, decision: Decision, stream_id: StreamId | None) -> None:
+        execution_credit.delete(decision, self.credit_in(decision, stream_id))
+
+
+@dataclass(slots=True, kw_only=True)
+class SettleDue(Command):
+    """Write what has fallen due on one pool, and nothing else: what a reactor asks for when an instant has come."""
+
+    operation: ClassVar[str] = "settle_due"
+
+    pool: PoolKey
+
+    @property
+    def kind(self) -> Kind:  # type: ignore[override]  # the pool's
+        return self.pool.kind
+
+    @property
+    def scope(self) -> str:
+        return self.pool.holder
+
+    def pool_key(self) -> PoolKey:
+        return self.pool
+
+    def normalised(self) -> dict[str, object]:
+        return {}
+
+
+def choice(enumeration: type[Chosen], value: Any, *, field: str) -> Chosen:
+    """One of an enumeration's values, given as itself or as its text."""
+    try:
+        return enumeration(value)
+    except ValueError:
+        raise InvalidArgument(field, f"must be one of {', '.join(enumeration)}") from None
+
+
+def canonical(values: Mapping[str, object]) -> str:
+    """JSON in one spelling: keys sorted, nulls left out, no spaces."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return json.dumps(given, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def differing_fields(first: str, second: str) -> tuple[str, ...]:
+    """The fields in which two canonical bodies differ."""
+    one, other = json.loads(first), json.loads(second)
+    return tuple(sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name)))
+
+
+def positive(value: Any, *, field: str = "amount") -> Credits:
+    """An amount of credits above zero."""
+    units = credits_of(value, field=field)
+    if units == 0:
+        raise InvalidArgument(field, "must be above zero")
+    return units
+
+
+def exact(value: str | int | Decimal, *, field: str) -> Decimal:
+    """A non-negative decimal with at most 9 places, for costs and priorities."""
+    credits_of(value, field=field)
+    return Decimal(value)
+
+
+def plain(value: str | int | Decimal) -> str:
+    """A non-negative decimal's shortest text."""
+    return credits_text(credits_of(value))
+
+
+def account_groups_of(groups: object) -> tuple[str, ...]:
+    """Account group ids, sorted and without repeats: a debit counts once however often a group is named."""
+    if isinstance(groups, str) or not isinstance(groups, list | tuple) or len(groups) > ACCOUNT_GROUPS_MAX:
+        raise InvalidArgument("accountGroupIds", f"must be a list of at most {ACCOUNT_GROUPS_MAX} texts")
+    return tuple(sorted({text_of(group, field="accountGroupIds") for group in groups}))
+
+
+def dimensions_of(dimensions: Mapping[str, str]) -> dict[str, str]:
+    """Dimensions of a use: texts by name, within the size of metadata."""
+    checked = {
+        text_of(name, field="dimensions"): text_of(value, field="dimensions") for name, value in dimensions.items()
+    }
+    metadata_of(checked)
+    return checked
+
+
+def metadata_of(metadata: Mapping[str, object]) -> None:
+    """Metadata: JSON of at most 16 KiB that every later reader can hold."""
+    try:
+        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidArgument("metadata", "must be JSON without U+0000, lone surrogates or NaN") from None
+    if size > METADATA_BYTES_MAX:
+        raise InvalidArgument("metadata", "must be at most 16 KiB")
+    if _NUL_IN_JSON.search(text):
+        raise InvalidArgument("metadata", "must not contain U+0000")
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

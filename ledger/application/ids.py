@@ -1,0 +1,40 @@
+"""Ids of streams, lots and transactions: UUIDs of version 7, as canonical text."""
+
+import os
+
+from ledger.domain.instants import Instant
+
+READABLE_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+READABLE_SYMBOLS = 16
+
+
+class TimeOrderedIds:
+    """Makes ids that sort by the instant of their batch.
+
+    RFC 9562, version 7: 48 bits of milliseconds, then 74 random bits, of which the last 48 count up within one batch.
+    Formatting a counter costs a tenth of drawing random bytes for each id.
+    """
+
+    def __init__(self) -> None:
+        self._prefix = ""
+        self._counter = 0
+
+    def begin(self, instant: Instant) -> None:
+        """Start a batch: a new random prefix at `instant`."""
+        milliseconds = int(instant.timestamp() * 1000) & (2**48 - 1)
+        random = int.from_bytes(os.urandom(9), "big")
+        time = f"{milliseconds:012x}"
+        variant = 0x8000 | (random >> 12 & 0x3FFF)
+        self._prefix = f"{time[:8]}-{time[8:]}-7{random & 0xFFF:03x}-{variant:04x}-"
+        self._counter = random >> 26 & (2**46 - 1)  # leaves room to count up without an overflow
+
+    def __call__(self) -> str:
+        self._counter += 1
+        return f"{self._prefix}{self._counter:012x}"
+
+
+def readable_grant_id() -> str:
+    """A grant's id for people: `cg-` and 16 symbols, 80 random bits, without letters that look alike."""
+    random = int.from_bytes(os.urandom(READABLE_SYMBOLS * 5 // 8), "big")
+    symbols = (READABLE_ALPHABET[random >> 5 * place & 31] for place in range(READABLE_SYMBOLS))
+    return "cg-" + "".join(symbols)

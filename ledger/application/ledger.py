@@ -1,0 +1,206 @@
+"""The face of the ledger: one method per command, for asyncio and for threads that wait."""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from eventsourcing.application import Application
+from eventsourcing.persistence import EventStore
+from eventsourcing.utils import Environment, EnvType
+
+from ledger.application.commands import (
+    Command,
+    ConsumeCredits,
+    DeleteExecutionCredit,
+    IssueGrant,
+    OpenExecutionCredit,
+    RefundDebit,
+    ResizeExecutionCredit,
+    SettleDue,
+    VoidGrant,
+)
+from ledger.application.receipts import Outcome, Receipt
+from ledger.application.replies import Submission
+from ledger.application.writer import Writer, WriterLimits
+from ledger.domain.credit_grant import CreditGrant
+from ledger.domain.credit_grant import evolve as evolve_grant
+from ledger.domain.values import Kind, PoolKey, StreamId
+from ledger.store.clock import Clock, database_clock
+from ledger.store.database import Database
+from ledger.store.factory import LedgerFactory
+from ledger.store.sql import query
+
+
+class CreditLedger(Application[str]):
+    """A ledger on a migrated database. `start` it, or use it as a context manager; every method is one command.
+
+    Methods take the fields of their command by name and answer a Receipt, or raise: InvalidArgument and the other
+    refusals (nothing was written), QueueFull, LedgerUnavailable. They may be awaited from any event loop.
+    """
+
+    name = "ledger"
+
+    def __init__(self, database: Database, *, clock: Clock | None = None, limits: WriterLimits | None = None) -> None:
+        self.database = database
+        super().__init__()
+        assert isinstance(self.factory, LedgerFactory)
+        self._datastore = self.factory.datastore
+        self.clock = clock or database_clock()
+        self.writer = Writer(database, self._datastore, self.events, self.clock, limits)
+
+    def construct_env(self, name: str, env: EnvType | None = None) -> Environment:
+        """Nothing is read from os.environ."""
+        return Environment(name, {})
+
+    def construct_factory(self, env: Environment) -> Any:
+        return LedgerFactory(self.database)
+
+    def construct_mapper(self) -> Any:
+        return self.factory.mapper()
+
+    def construct_event_store(self) -> EventStore[str]:
+        return self.factory.event_store(mapper=self.mapper, recorder=self.recorder)
+
+    def start(self) -> Self:
+        self.writer.start()
+        return self
+
+    def close(self) -> None:
+        """Answer everything that was accepted, then let go of the database."""
+        if hasattr(self, "writer"):
+            self.writer.stop()
+        super().close()
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self.start()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        super().__exit__(exc_type, exc_val, exc_tb)
+
+    async def consume(self, **fields: Any) -> Receipt:
+        """Use credits of one pool, all or nothing. Fields: ConsumeCredits."""
+        return await self.execute(ConsumeCredits(**fields))
+
+    async def consume_many(self, commands: Sequence[ConsumeCredits]) -> list[Outcome]:
+        """Use credits many times: an outcome for each command, in their order; a refused one does not fail the rest."""
+        return await self.execute_many(commands)
+
+    async def refund(self, **fields: Any) -> Receipt:
+        """Give back a debit or a part of it. Fields: RefundDebit."""
+        return await self.execute(RefundDebit(**fields))
+
+    async def issue_grant(self, **fields: Any) -> Receipt:
+        """Issue a credit grant. Fields: IssueGrant."""
+        return await self.execute(IssueGrant(**fields))
+
+    async def void_grant(self, **fields: Any) -> Receipt:
+        """End what is left of a grant. Fields: VoidGrant."""
+        return await self.execute(VoidGrant(**fields))
+
+    async def open_execution_credit(self, **fields: Any) -> Receipt:
+        """Create an execution credit. Fields: OpenExecutionCredit."""
+        return await self.execute(OpenExecutionCredit(**fields))
+
+    async def resize_execution_credit(self, **fields: Any) -> Receipt:
+        """Change an execution credit's allotment. Fields: ResizeExecutionCredit."""
+        return await self.execute(ResizeExecutionCredit(**fields))
+
+    async def delete_execution_credit(self, **fields: Any) -> Receipt:
+        """Take an execution credit out of use. Fields: DeleteExecutionCredit."""
+        return await self.execute(DeleteExecutionCredit(**fields))
+
+    async def settle_due(self, pools_max: int = 1000) -> int:
+        """Write what has fallen due by now, on up to `pools_max` pools; returns how many there were."""
+        pools = await asyncio.to_thread(self.due_pools, pools_max)
+        await self.execute_many([SettleDue(pool=pool) for pool in pools])
+        return len(pools)
+
+    async def execute(self, command: Command) -> Receipt:
+        """Carry out one command; raises what it was turned down with."""
+        return accepted((await self.execute_many([command]))[0])
+
+    async def execute_many(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Carry out commands in their order, each with its own outcome; answered when all are on disk."""
+        if not commands:
+            return []
+        reply: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self.writer.submit(Submission(commands, reply))
+        return await reply
+
+    def execute_many_blocking(self, commands: Sequence[Command]) -> list[Outcome]:
+        """`execute_many` for a thread that waits."""
+        if not commands:
+            return []
+        reply: concurrent.futures.Future[list[Outcome]] = concurrent.futures.Future()
+        self.writer.submit(Submission(commands, reply))
+        return reply.result()
+
+    def due_pools(self, pools_max: int) -> list[PoolKey]:
+        """The pools on which something has fallen due, the longest overdue first."""
+        with self._datastore.get_connection() as connection:
+            now = self.clock.read(connection)
+            rows = connection.execute(query("due_pools"), {"now": now, "limit": pools_max})
+            return [PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"]) for row in rows]
+
+    def grant(self, stream_id: StreamId) -> CreditGrant:
+        """A grant's aggregate, folded from its own events."""
+        found: CreditGrant = self.repository.get(stream_id, projector_func=_project_grant)
+        return found
+
+
+class BlockingLedger:
+    """The same ledger for threads that wait for their answers."""
+
+    def __init__(self, ledger: CreditLedger) -> None:
+        self.ledger = ledger
+
+    def consume(self, **fields: Any) -> Receipt:
+        return self.execute(ConsumeCredits(**fields))
+
+    def consume_many(self, commands: Sequence[ConsumeCredits]) -> list[Outcome]:
+        return self.ledger.execute_many_blocking(commands)
+
+    def refund(self, **fields: Any) -> Receipt:
+        return self.execute(RefundDebit(**fields))
+
+    def issue_grant(self, **fields: Any) -> Receipt:
+        return self.execute(IssueGrant(**fields))
+
+    def void_grant(self, **fields: Any) -> Receipt:
+        return self.execute(VoidGrant(**fields))
+
+    def open_execution_credit(self, **fields: Any) -> Receipt:
+        return self.execute(OpenExecutionCredit(**fields))
+
+    def resize_execution_credit(self, **fields: Any) -> Receipt:
+        return self.execute(ResizeExecutionCredit(**fields))
+
+    def delete_execution_credit(self, **fields: Any) -> Receipt:
+        return self.execute(DeleteExecutionCredit(**fields))
+
+    def settle_due(self, pools_max: int = 1000) -> int:
+        """Write what has fallen due by now, on up to `pools_max` pools; returns how many there were."""
+        pools = self.ledger.due_pools(pools_max)
+        self.ledger.execute_many_blocking([SettleDue(pool=pool) for pool in pools])
+        return len(pools)
+
+    def execute(self, command: Command) -> Receipt:
+        return accepted(self.ledger.execute_many_blocking([command])[0])
+
+
+def accepted(outcome: Outcome) -> Receipt:
+    """The receipt, or the refusal raised."""
+    if isinstance(outcome, Receipt):
+        return outcome
+    raise outcome
+
+
+def _project_grant(grant: Any, events: Any) -> Any:
+    for event in events:
+        grant = evolve_grant(grant, event)
+    return grant

@@ -1,0 +1,111 @@
+"""Exact credits: inside the ledger an amount is a whole number of billionths of a credit.
+
+Decimals and texts exist at the edges only. They are read and written in one context that refuses to round, because
+Python's default context silently rounds sums of amounts with 28 digits.
+"""
+
+from decimal import Clamped, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, Rounded, Underflow
+from typing import TypeAlias
+
+from ledger.domain.refusals import InvalidArgument
+
+Credits: TypeAlias = int
+"""A number of credits in units of 10**-9; signed where the docstring says so."""
+
+PLACES = 9
+UNITS_PER_CREDIT: int = 10**PLACES
+WHOLE_DIGITS_MAX = 19
+AMOUNT_MAX: Credits = 10**28 - 1
+"""The largest single amount: 19 digits before the point, 9 after it. Sums have room for 10**10 such amounts."""
+FLOAT_SIGNIFICANT_DIGITS_MAX = 15
+
+EXACT = Context(
+    prec=60,
+    traps=[Inexact, Rounded, InvalidOperation, DivisionByZero, Overflow, Underflow, Clamped],
+)
+
+
+def credits_of(value: object, *, field: str = "amount") -> Credits:
+    """Read a non-negative amount of credits exactly.
+
+    Refuses (InvalidArgument) what is not a finite decimal, is below zero, has more than 9 places or more than 19 digits
+    before the point. Zero is allowed here; commands that need more than zero say so themselves.
+    """
+    if type(value) is str:  # the common spelling, an eighth of the cost of going through Decimal
+        text: str = value
+        whole, _, part = text.partition(".")
+        if whole.isdecimal() and len(whole) <= WHOLE_DIGITS_MAX and text.isascii() and text[-1] != ".":
+            if not part:
+                return int(whole) * UNITS_PER_CREDIT
+            if part.isdecimal() and len(part) <= PLACES:
+                return int(whole) * UNITS_PER_CREDIT + int(part.ljust(PLACES, "0"))
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise InvalidArgument(field, "must be a decimal number, given as text, int or Decimal")
+    units = value * UNITS_PER_CREDIT if isinstance(value, int) else _units_of_decimal(value, field)
+    if units < 0:
+        raise InvalidArgument(field, "must not be below zero")
+    if units > AMOUNT_MAX:
+        raise InvalidArgument(field, "must have at most 19 digits before the point")
+    return units
+
+
+def credits_of_float(value: float, *, field: str = "amount") -> Credits:
+    """Read a wire float by its shortest text; refuse one with more than 15 significant digits, which is not exact."""
+    text = repr(value)
+    digits = _decimal_of(text, field).as_tuple().digits
+    significant = len("".join(map(str, digits)).strip("0"))
+    if significant > FLOAT_SIGNIFICANT_DIGITS_MAX:
+        raise InvalidArgument(field, f"has more than 15 significant digits: give it as text in {field}Exact")
+    return credits_of(text, field=field)
+
+
+def credits_decimal(units: Credits) -> Decimal:
+    """The amount as an exact decimal with 9 places; `units` may be negative."""
+    return Decimal(units).scaleb(-PLACES, EXACT)
+
+
+def credits_text(units: Credits) -> str:
+    """The amount as its shortest text, for people and for canonical bodies: `12.5`, `-3`, `0`."""
+    whole, part = divmod(abs(units), UNITS_PER_CREDIT)
+    sign = "-" if units < 0 else ""
+    if part == 0:
+        return f"{sign}{whole}"
+    return f"{sign}{whole}.{part:09d}".rstrip("0")
+
+
+def credits_column(units: Credits) -> str:
+    """The amount as PostgreSQL writes a numeric(38,9): always 9 places."""
+    if units < 0:
+        units = -units
+        return f"-{units // UNITS_PER_CREDIT}.{units % UNITS_PER_CREDIT:09d}"
+    return f"{units // UNITS_PER_CREDIT}.{units % UNITS_PER_CREDIT:09d}"
+
+
+def credits_from_column(text: str) -> Credits:
+    """Read what PostgreSQL wrote for a numeric(38,9); anything with other than 9 places is not an amount of ours."""
+    whole, point, part = text.partition(".")
+    if not point or len(part) != PLACES:
+        raise ValueError(f"not a numeric with {PLACES} places: {text!r}")
+    return int(whole + part)
+
+
+def _units_of_decimal(value: str | Decimal, field: str) -> Credits:
+    number = _decimal_of(value, field)
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or number.adjusted() > 40:
+        raise InvalidArgument(field, "must be a finite number with at most 19 digits before the point")
+    try:
+        scaled = number.scaleb(PLACES, EXACT)
+        whole = scaled.to_integral_exact(context=EXACT)
+    except (Inexact, Rounded, InvalidOperation, Underflow, Clamped):
+        raise InvalidArgument(field, "must have at most 9 places after the point") from None
+    return int(whole)
+
+
+def _decimal_of(value: str | Decimal, field: str) -> Decimal:
+    if isinstance(value, str) and (len(value) > 64 or not value.isascii() or "_" in value or value != value.strip()):
+        raise InvalidArgument(field, "must be a decimal number")
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        raise InvalidArgument(field, "must be a decimal number") from None

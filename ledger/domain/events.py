@@ -1,0 +1,168 @@
+"""The events of the ledger: frozen, each with an explicit topic and schema version.
+
+Five of them move credits. Each is about exactly one lot and has one signed effect on it: `Granted` +, `Debited` -,
+`Refunded` +, `Voided` -, `Expired` -. All others move no credit and carry the whole new state, never a patch.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Self, TypeAlias, final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ledger.domain.credits import Credits
+from ledger.domain.values import (
+    After,
+    Cause,
+    CreditType,
+    GrantType,
+    LotId,
+    PoolKey,
+    RollupType,
+    StreamId,
+    Terms,
+    Transaction,
+    TransactionId,
+)
+
+
+class Event(BaseModel):
+    """What every event has: its place in its stream and the transaction it came in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    TOPIC: ClassVar[str]
+    SCHEMA_VERSION: ClassVar[int] = 1
+    SIGN: ClassVar[int] = 0
+
+    originator_id: StreamId
+    originator_version: int = Field(ge=1)
+    transaction: Transaction
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Build an event from values that the domain itself computed, without validating them a second time.
+
+        Ten times cheaper than the constructor, on the path of every debit. The mapper validates every event it reads
+        back, and a test compares the two for whole random histories.
+        """
+        event = cls.__new__(cls)
+        object.__setattr__(event, "__dict__", values)
+        object.__setattr__(event, "__pydantic_fields_set__", cls.__pydantic_fields__.keys())
+        object.__setattr__(event, "__pydantic_extra__", None)
+        object.__setattr__(event, "__pydantic_private__", None)
+        return event
+
+
+class Movement(Event):
+    """What every event that moves credits has.
+
+    `amount` is signed, in Credits, never zero. `effective_at` is when the movement counts: the later of the use and the
+    lot's beginning; a lapse at the lot's end. `use_at` is when the credits were used (debits and their refunds).
+    `debit_id` is the debit's transaction id, on a debit and on its refunds. `terms_version` is the stream's version
+    whose event holds the lot's terms in force.
+    """
+
+    pool: PoolKey
+    lot: LotId
+    grant_type: GrantType | None
+    amount: Credits
+    effective_at: datetime
+    use_at: datetime | None
+    cause: Cause
+    debit_id: TransactionId | None
+    account_groups: tuple[str, ...] | None
+    terms_version: int
+    after: After
+
+    @model_validator(mode="after")
+    def _obeys_its_sign(self) -> Self:
+        if self.amount * self.SIGN <= 0:
+            raise ValueError(f"{type(self).__name__} must have the sign {self.SIGN:+d}")
+        if min(self.after) < 0 or self.after.used + self.after.balance > self.after.granted:
+            raise ValueError("the state after the event breaks granted - used - voided - expired = balance >= 0")
+        return self
+
+
+class Cost(BaseModel):
+    """Fiat cost of a whole grant: full units as an exact decimal, ISO 4217 currency."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    amount: Decimal = Field(ge=0)
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+
+
+class GrantDetails(BaseModel):
+    """What a grant is besides its lot; its display name, comment and metadata are in the transaction's document."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    readable_id: str
+    cost: Cost
+
+
+@final
+class Granted(Movement):
+    """Credits came into a lot. The lot's first one opens it; a later one enlarges it."""
+
+    TOPIC = "ledger.granted"
+    SIGN = +1
+
+    terms: Terms
+    grant: GrantDetails | None
+    """Present on credit grants, absent on execution credits."""
+
+
+@final
+class Debited(Movement):
+    """Credits of this lot were used: one draw of a debit."""
+
+    TOPIC = "ledger.debited"
+    SIGN = -1
+
+
+@final
+class Refunded(Movement):
+    """A draw of an earlier debit, or a part of it, came back to its lot."""
+
+    TOPIC = "ledger.refunded"
+    SIGN = +1
+
+
+@final
+class Voided(Movement):
+    """Credits were taken out of the lot by decision."""
+
+    TOPIC = "ledger.voided"
+    SIGN = -1
+
+
+@final
+class Expired(Movement):
+    """What was left when the lot ended went out of it."""
+
+    TOPIC = "ledger.expired"
+    SIGN = -1
+
+
+@final
+class ExecutionCreditDefined(Event):
+    """An execution credit as it is from now on: its whole definition, at its creation and at each change."""
+
+    TOPIC = "ledger.execution-credit-defined"
+
+    pool: PoolKey
+    credit_type: CreditType
+    rollup_type: RollupType
+    credits: Credits
+    anchor_at: datetime
+    created_at: datetime
+    deleted_at: datetime | None
+
+
+MovementEvent: TypeAlias = Granted | Debited | Refunded | Voided | Expired
+LedgerEvent: TypeAlias = MovementEvent | ExecutionCreditDefined
+
+EVENT_TYPES: tuple[type[Event], ...] = (Granted, Debited, Refunded, Voided, Expired, ExecutionCreditDefined)
+"""Every event there is. A topic that is not here is not an event of this ledger."""

@@ -1,0 +1,44 @@
+"""Instants and the calendar: aware, in UTC, to the microsecond.
+
+Nothing here reads a clock. The ledger's one clock belongs to the store; the domain is told what time it is.
+"""
+
+import calendar
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from ledger.domain.refusals import InvalidArgument
+
+Instant: TypeAlias = datetime
+"""An aware datetime in UTC."""
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
+"""Stands for 'never ends' where instants are ordered; it is never written."""
+
+
+def instant_of(value: object, *, field: str) -> Instant:
+    """The same instant in UTC, as a plain datetime; one without a zone is refused (InvalidArgument)."""
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidArgument(field, "must be an instant with a time zone")
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArgument(field, "must lie between the years 1 and 9999") from None
+    return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, UTC)
+
+
+def add_months(anchor: Instant, months: int) -> Instant:
+    """Step an anchor by calendar months, its day clamped to the month's end.
+
+    Always step from the anchor, never from an earlier step: then 31 January gives 28 February and 31 March, no drift.
+    """
+    month_index = anchor.year * 12 + anchor.month - 1 + months
+    year, month = divmod(month_index, 12)
+    last_day = calendar.monthrange(year, month + 1)[1]
+    return anchor.replace(year=year, month=month + 1, day=min(anchor.day, last_day))
+
+
+def months_between(anchor: Instant, instant: Instant) -> int:
+    """The largest n with add_months(anchor, n) <= instant; negative before the anchor."""
+    months = (instant.year - anchor.year) * 12 + instant.month - anchor.month
+    return months if add_months(anchor, months) <= instant else months - 1

@@ -1,0 +1,103 @@
+"""A lot: credits drawn down until empty, void or ended. A grant is one; an execution credit has one per period."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeAlias
+
+from ledger.domain.credits import Credits
+from ledger.domain.events import Movement
+from ledger.domain.instants import FOREVER, Instant
+from ledger.domain.values import Cause, GrantType, LotId, PoolKey, StreamId, Terms
+
+BurnDownKey: TypeAlias = tuple[Decimal, Instant, int, Instant, Instant, str]
+
+TYPE_RANK = {
+    None: 0,
+    GrantType.PROMOTIONAL: 1,
+    GrantType.ROLLOVER: 2,
+    GrantType.SUBSCRIPTION: 3,
+    GrantType.PAID: 4,
+}
+"""PROMOTIONAL, then ROLLOVER, then SUBSCRIPTION, then PAID; lots of execution credits have no type."""
+
+ENDS_FOR_GOOD = frozenset({Cause.VOIDED, Cause.DELETED})
+
+
+class LawBroken(Exception):
+    """An event contradicts the state it is applied to. The log or the code is wrong; nothing may go on from here."""
+
+
+@dataclass(slots=True)
+class Lot:
+    """The state of one lot: what law 1 leaves on it and the terms it may be used under. Amounts are Credits."""
+
+    lot_id: LotId
+    stream_id: StreamId
+    pool: PoolKey
+    grant_type: GrantType | None
+    terms: Terms
+    terms_version: int
+    granted: Credits = 0
+    used: Credits = 0
+    balance: Credits = 0
+    voided: bool = False
+    """Void as a whole, by a void or by the deletion of its credit; not merely lowered."""
+    effective_at: Instant = field(init=False)
+    expires_at: Instant = field(init=False)
+    """FOREVER for a lot that never ends."""
+    burn_down_key: BurnDownKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.take_terms(self.terms, self.terms_version)
+
+    def take_terms(self, terms: Terms, version: int) -> None:
+        """Put new terms in force, and with them the lot's place in the burn-down order."""
+        self.terms, self.terms_version = terms, version
+        self.effective_at = terms.effective_at
+        self.expires_at = terms.expires_at or FOREVER
+        self.burn_down_key = burn_down_key(terms, self.grant_type, self.stream_id)
+
+    def usable_at(self, instant: Instant) -> bool:
+        """Usable in [effective_at, expires_at), while no awaited payment is open. (A void lot has no balance.)"""
+        return self.effective_at <= instant < self.expires_at and not self.terms.awaiting_payment
+
+    def ended_at(self, instant: Instant) -> bool:
+        """Whether the lot has ended for good, so that nothing on it can be used any more."""
+        return self.voided or self.expires_at <= instant
+
+    def move(self, event: Movement) -> None:
+        """Apply one movement by law 1 and hold the event to the state it says it left behind."""
+        amount = event.amount
+        balance = self.balance + amount
+        used = self.used
+        granted = self.granted
+        if event.debit_id is not None:
+            used -= amount
+        elif event.SIGN > 0:
+            granted += amount
+        after = event.after
+        if balance < 0 or used < 0 or after.balance != balance or after.used != used or after.granted != granted:
+            raise LawBroken(
+                f"stream {event.originator_id} version {event.originator_version}: "
+                f"granted {granted}, used {used}, balance {balance} computed, {after} recorded"
+            )
+        self.granted, self.used, self.balance = granted, used, balance
+        if event.cause in ENDS_FOR_GOOD:
+            self.voided = True
+
+
+def burn_down_key(terms: Terms, grant_type: GrantType | None, stream_id: StreamId) -> BurnDownKey:
+    """Where a lot stands among the lots that may pay for the same use; the smallest pays first.
+
+    Priority ascending; end ascending, never-ending last; type (TYPE_RANK); beginning ascending; creation ascending; id.
+    Source: the contract of credit grants, 'Burn-down order'. For execution credits the end decides, so that a renewing
+    credit pays before an ADDON.
+    """
+    return (
+        terms.priority,
+        terms.expires_at or FOREVER,
+        TYPE_RANK[grant_type],
+        terms.effective_at,
+        terms.created_at,
+        stream_id,
+    )

@@ -1,0 +1,197 @@
+"""Refusals: every way a command can be turned down, as a fact with a stable code and named fields.
+
+A refusal leaves nothing behind. `code` is part of the public contract; `message` is for people; `facts` are the fields.
+Amounts in fields are Credits (10**-9).
+"""
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """A command was understood and turned down; nothing was written."""
+
+    code: ClassVar[str]
+
+    @property
+    def message(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]  # every subclass is a dataclass
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+def _show(units: int) -> str:
+    from ledger.domain.credits import credits_text  # credits.py raises InvalidArgument: the import would be a circle
+
+    return credits_text(units)
+
+
+@dataclass(eq=False)
+class InvalidArgument(Refusal):
+    code = "InvalidArgumentError"
+    field: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.field} {self.reason}"
+
+
+@dataclass(eq=False)
+class InsufficientCredits(Refusal):
+    code = "InsufficientCredits"
+    available: int
+    requested: int
+    shortfall: int
+
+    @property
+    def message(self) -> str:
+        return (
+            f"{_show(self.requested)} credits requested, {_show(self.available)} available, "
+            f"{_show(self.shortfall)} short"
+        )
+
+
+@dataclass(eq=False)
+class CreditGrantNotFound(Refusal):
+    code = "CreditGrantNotFound"
+    grant: str
+
+    @property
+    def message(self) -> str:
+        return f"no credit grant {self.grant}"
+
+
+@dataclass(eq=False)
+class CreditGrantAlreadyVoided(Refusal):
+    code = "CreditGrantAlreadyVoided"
+    grant: str
+
+    @property
+    def message(self) -> str:
+        return f"credit grant {self.grant} is void already"
+
+
+@dataclass(eq=False)
+class CreditGrantCannotBeVoided(Refusal):
+    code = "CreditGrantCannotBeVoided"
+    grant: str
+
+    @property
+    def message(self) -> str:
+        return f"credit grant {self.grant} has nothing left to void"
+
+
+@dataclass(eq=False)
+class ExpireAtMustBeLaterThanEffectiveAt(Refusal):
+    code = "ExpireAtMustBeLaterThanEffectiveAtError"
+
+    @property
+    def message(self) -> str:
+        return "expireAt must be later than effectiveAt"
+
+
+@dataclass(eq=False)
+class TransactionNotFound(Refusal):
+    code = "TransactionNotFound"
+    transaction: str
+
+    @property
+    def message(self) -> str:
+        return f"no debit {self.transaction}"
+
+
+@dataclass(eq=False)
+class RefundExceedsDebit(Refusal):
+    code = "RefundExceedsDebit"
+    requested: int
+    refundable: int
+
+    @property
+    def message(self) -> str:
+        return f"{_show(self.requested)} credits to refund, {_show(self.refundable)} left to refund"
+
+
+@dataclass(eq=False)
+class IdempotencyKeyReused(Refusal):
+    code = "IdempotencyKeyReused"
+    key: str
+    differing: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return (
+            f"idempotency key {self.key!r} was used with another body; these fields differ: {', '.join(self.differing)}"
+        )
+
+
+@dataclass(eq=False)
+class ExecutionCreditNotFound(Refusal):
+    code = "ExecutionCreditNotFound"
+    credit: str
+
+    @property
+    def message(self) -> str:
+        return f"no execution credit {self.credit}"
+
+
+@dataclass(eq=False)
+class ExecutionCreditExists(Refusal):
+    code = "ExecutionCreditExists"
+    company: str
+    credit_type: str
+    renewing: bool
+
+    @property
+    def message(self) -> str:
+        sort = "renewing credit" if self.renewing else "ADDON"
+        return f"company {self.company} already has a live {sort} for {self.credit_type}"
+
+
+@dataclass(eq=False)
+class CreditsBelowUsed(Refusal):
+    code = "CreditsBelowUsed"
+    credits: int
+    used: int
+
+    @property
+    def message(self) -> str:
+        return f"credits cannot be lowered to {_show(self.credits)}: {_show(self.used)} are used"
+
+
+@dataclass(eq=False)
+class QueueFull(Refusal):
+    code = "QueueFull"
+    commands_max: int
+
+    @property
+    def message(self) -> str:
+        return f"more than {self.commands_max} commands are waiting: try again"
+
+
+@dataclass(eq=False)
+class NotStorable(Refusal):
+    """The database turned this command's rows down for a reason in their data; its neighbours were written."""
+
+    code = "NotStorable"
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"the log cannot hold this command: {self.reason}"
+
+
+@dataclass(eq=False)
+class PositionNotReached(Refusal):
+    code = "PositionNotReached"
+    wanted: int
+    reached: int
+
+    @property
+    def message(self) -> str:
+        return f"position {self.wanted} is not reached yet; the read model is at {self.reached}"

@@ -1,0 +1,176 @@
+"""The small values that events share: ids, pools, actors, transactions, terms."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple, NewType
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from ledger.domain.credits import Credits
+from ledger.domain.instants import Instant, instant_of
+from ledger.domain.refusals import InvalidArgument
+
+StreamId = NewType("StreamId", str)
+"""One aggregate's events; canonical UUID text."""
+LotId = NewType("LotId", str)
+TransactionId = NewType("TransactionId", str)
+DocumentId = NewType("DocumentId", str)
+
+NAME_CHARACTERS_MAX = 200
+TEXT_CHARACTERS_MAX = 200
+METADATA_BYTES_MAX = 16 * 1024
+KEY_CHARACTERS_MAX = 255
+ACCOUNT_GROUPS_MAX = 1000
+
+
+class Word(StrEnum):
+    """A closed set of words. Hashes as its text: Enum's own hash is a Python call, and pools are looked up by it."""
+
+    __hash__ = str.__hash__
+
+
+class Kind(Word):
+    """Which of the two contracts a pool belongs to; it keeps a customer apart from a company of the same name."""
+
+    CREDIT_GRANT = "CREDIT_GRANT"
+    EXECUTION_CREDIT = "EXECUTION_CREDIT"
+
+
+class GrantType(Word):
+    PROMOTIONAL = "PROMOTIONAL"
+    ROLLOVER = "ROLLOVER"
+    SUBSCRIPTION = "SUBSCRIPTION"
+    PAID = "PAID"
+
+
+class CreditType(Word):
+    AI_PENTEST = "AI_PENTEST"
+    DAST = "DAST"
+
+
+class RollupType(Word):
+    """The renewal cycle of an execution credit; ADDON never renews."""
+
+    MONTHLY = "MONTHLY"
+    QUARTERLY = "QUARTERLY"
+    SEMIANNUAL = "SEMIANNUAL"
+    YEARLY = "YEARLY"
+    ADDON = "ADDON"
+
+
+MONTHS_PER_PERIOD = {
+    RollupType.MONTHLY: 1,
+    RollupType.QUARTERLY: 3,
+    RollupType.SEMIANNUAL: 6,
+    RollupType.YEARLY: 12,
+}
+
+
+class Cause(Word):
+    """Why a movement happened."""
+
+    ISSUED = "ISSUED"
+    CONSUMED = "CONSUMED"
+    REFUNDED = "REFUNDED"
+    VOIDED = "VOIDED"
+    LAPSED = "LAPSED"
+    REFUND = "REFUND"  # the end of a lot that a refund had opened again
+    RENEWED = "RENEWED"
+    RESIZED = "RESIZED"
+    DELETED = "DELETED"
+
+
+class ActorKind(Word):
+    API_KEY = "API_KEY"
+    OPERATOR = "OPERATOR"
+    SYSTEM = "SYSTEM"
+
+
+class Actor(NamedTuple):
+    """Who did it: the kind of actor and its key (an API key's id, an operator's name, a reactor's name)."""
+
+    kind: ActorKind
+    key: str
+
+
+SYSTEM = Actor(ActorKind.SYSTEM, "ledger")
+
+
+class PoolKey(NamedTuple):
+    """The lots that may pay for the same use. Pools are fully isolated from each other."""
+
+    kind: Kind
+    holder: str
+    currency: str
+    resource: str | None
+
+
+class DocumentReference(NamedTuple):
+    """Where the free text of a transaction lives, and the SHA-256 of its body; the text can be erased, this stays."""
+
+    document_id: DocumentId
+    sha256: str
+
+
+class Transaction(NamedTuple):
+    """One command's events: one id, committed together. All its events share these facts."""
+
+    transaction_id: TransactionId
+    recorded_at: Instant
+    actor: Actor
+    correlation_id: str | None
+    causation_id: str | None
+    document: DocumentReference | None
+
+
+class After(NamedTuple):
+    """The state of the lot and of its pool after an event; all four are Credits, none below zero.
+
+    `used` is debited less refunded; what is voided or expired is granted - used - balance.
+    """
+
+    granted: Credits
+    used: Credits
+    balance: Credits
+    pool_balance: Credits
+
+
+class Terms(BaseModel):
+    """When and in which order a lot may be used: usable in [effective_at, expires_at), never-ending without the latter.
+
+    Lower `priority` is used first. `awaiting_payment` keeps a lot unusable until its payment is recorded.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    effective_at: datetime
+    expires_at: datetime | None
+    created_at: datetime
+    priority: Decimal = Decimal(50)
+    awaiting_payment: bool = False
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> "Terms":
+        if self.expires_at is not None and self.expires_at <= self.effective_at:
+            raise ValueError("expires_at must be later than effective_at")
+        return self
+
+
+def text_of(value: object, *, field: str, characters_max: int = NAME_CHARACTERS_MAX) -> str:
+    """A bounded text that every later reader can hold: not empty, no U+0000, no lone surrogates."""
+    if not isinstance(value, str) or not 1 <= len(value) <= characters_max:
+        raise InvalidArgument(field, f"must be a text of 1 to {characters_max} characters")
+    if "\0" in value:
+        raise InvalidArgument(field, "must not contain U+0000")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidArgument(field, "must not contain lone surrogates") from None
+    return value
+
+
+def optional_instant(value: datetime | None, *, field: str) -> Instant | None:
+    """`instant_of`, letting None through."""
+    return None if value is None else instant_of(value, field=field)

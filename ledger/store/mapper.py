@@ -1,0 +1,225 @@
+"""Events to rows of the log and back.
+
+To the log: an event becomes one line of PostgreSQL's COPY text format, rendered once. Facts that many events share
+(a transaction's, a pool's) are rendered once for all of them. From the log: every row is validated, and upcast first
+if it was written with an older schema version. The table of topics is closed: nothing is ever resolved by import.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, TypeAlias, cast
+
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import Mapper, Notification, StoredEvent
+
+from ledger.domain.credits import UNITS_PER_CREDIT, credits_column, credits_from_column
+from ledger.domain.events import EVENT_TYPES, Event, ExecutionCreditDefined, Granted, LedgerEvent
+from ledger.domain.lots import LawBroken
+from ledger.domain.values import Actor, ActorKind, After, DocumentReference, PoolKey, Transaction
+
+Row: TypeAlias = Mapping[str, Any]
+"""A row of the log by column, as our connections load it."""
+
+COLUMNS = (
+    *("position", "transaction_last", "stream_id", "version", "type", "schema_version", "transaction_id"),
+    *("recorded_at", "actor_kind", "actor_key", "correlation_id", "causation_id", "effective_at", "use_at", "cause"),
+    *("kind", "holder", "currency", "resource", "grant_type", "lot", "amount", "debit_id", "account_groups"),
+    *("terms_version", "lot_granted", "lot_used", "lot_balance", "pool_balance", "data"),
+)
+"""The columns of the log in the order of its lines."""
+NULL = r"\N"
+NO_DATA = "{}"
+TOPICS: dict[str, type[Event]] = {event_type.TOPIC: event_type for event_type in EVENT_TYPES}
+UPCASTS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""(topic, schema version) to the function that makes the next version's values of it. None are needed so far."""
+
+
+class UnknownEvent(LawBroken):
+    """The log holds an event that this version does not know. It must not be skipped."""
+
+
+@dataclass(frozen=True)
+class LineToAppend(StoredEvent):
+    """An event on its way into the log: its COPY line without position and transaction_last, which the append adds."""
+
+    transaction_id: str
+    line: str
+
+
+@dataclass(frozen=True)
+class RecordedEvent(Notification):
+    """An event as the log has it, with its typed columns; `id` is its position."""
+
+    row: Row
+
+
+class LedgerMapper(Mapper[str]):
+    """The library's mapper for our events. Its transcoder, cipher and compressor are not used."""
+
+    def __init__(self) -> None:
+        self._instant: datetime | None = None
+        self._instant_text = ""
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> LineToAppend:
+        """Render one event. Not thread-safe: one writer renders its own batch."""
+        event = cast("LedgerEvent", domain_event)
+        state = "{}"
+        transaction = event.transaction
+        recorded_at = self._render(transaction.recorded_at)
+        if type(event) is not ExecutionCreditDefined:
+            amount = event.amount
+            granted, used, balance, pool_balance = event.after
+            debit_id = event.debit_id
+            groups = event.account_groups
+            grant_type = event.grant_type
+            use_at = event.use_at
+            if transaction.document is not None or type(event) is Granted:
+                state = _data_of(event)
+            middle = (
+                f"{self._render(event.effective_at)}\t{NULL if use_at is None else self._render(use_at)}\t{event.cause}"
+                f"\t{_pool_text(event.pool)}\t{NULL if grant_type is None else grant_type}\t{event.lot}"
+                f"\t{credits_column(amount)}\t{NULL if debit_id is None else debit_id}"
+                f"\t{NULL if groups is None else _array_text(groups)}\t{event.terms_version}"
+                f"\t{granted // UNITS_PER_CREDIT}.{granted % UNITS_PER_CREDIT:09d}"
+                f"\t{used // UNITS_PER_CREDIT}.{used % UNITS_PER_CREDIT:09d}"
+                f"\t{balance // UNITS_PER_CREDIT}.{balance % UNITS_PER_CREDIT:09d}"
+                f"\t{pool_balance // UNITS_PER_CREDIT}.{pool_balance % UNITS_PER_CREDIT:09d}"
+            )
+        else:
+            state = _data_of(event)
+            middle = f"{NULL}\t{NULL}\t{NULL}\t{_pool_text(event.pool)}" + f"\t{NULL}" * 10
+        correlation = NULL if transaction.correlation_id is None else escape_copy(transaction.correlation_id)
+        causation = NULL if transaction.causation_id is None else escape_copy(transaction.causation_id)
+        line = (
+            f"{event.originator_id}\t{event.originator_version}\t{event.TOPIC}\t{event.SCHEMA_VERSION}"
+            f"\t{transaction.transaction_id}\t{recorded_at}\t{_actor_text(transaction.actor)}\t{correlation}"
+            f"\t{causation}\t{middle}\t{state if state == NO_DATA else escape_copy(state)}\n"
+        )
+        stored: LineToAppend = object.__new__(LineToAppend)
+        object.__setattr__(
+            stored,
+            "__dict__",
+            {
+                "originator_id": event.originator_id,
+                "originator_version": event.originator_version,
+                "topic": event.TOPIC,
+                "state": state,
+                "transaction_id": transaction.transaction_id,
+                "line": line,
+            },
+        )
+        return stored
+
+    def to_domain_event(self, stored_event: StoredEvent) -> LedgerEvent:
+        """Read one event back. Raises UnknownEvent for a topic or schema version that this code does not know."""
+        assert isinstance(stored_event, RecordedEvent)
+        return event_of_row(stored_event.row)
+
+    def _render(self, instant: datetime) -> str:
+        if instant is not self._instant:  # one batch has one recorded_at, which is mostly every instant in it
+            self._instant, self._instant_text = instant, instant.isoformat()
+        return self._instant_text
+
+
+def event_of_row(row: Row) -> LedgerEvent:
+    """The event that a row of the log holds, validated."""
+    event_type = TOPICS.get(row["type"])
+    if event_type is None:
+        raise UnknownEvent(f"position {row['position']}: no event has the topic {row['type']!r}")
+    values = values_of_row(row)
+    for version in range(row["schema_version"], event_type.SCHEMA_VERSION):
+        values = UPCASTS[row["type"], version](values)
+    if row["schema_version"] > event_type.SCHEMA_VERSION:
+        raise UnknownEvent(f"position {row['position']}: {row['type']} version {row['schema_version']} is too new")
+    return cast("LedgerEvent", event_type.model_validate(values))
+
+
+def values_of_row(row: Row) -> dict[str, Any]:
+    """A row's values by field of its event, as its schema version had them."""
+    data = dict(row["data"])
+    document = data.pop("document", None)
+    values: dict[str, Any] = {
+        "originator_id": row["stream_id"],
+        "originator_version": row["version"],
+        "transaction": Transaction(
+            transaction_id=row["transaction_id"],
+            recorded_at=row["recorded_at"],
+            actor=Actor(ActorKind(row["actor_kind"]), row["actor_key"]),
+            correlation_id=row["correlation_id"],
+            causation_id=row["causation_id"],
+            document=None if document is None else DocumentReference(**document),
+        ),
+        "pool": PoolKey(row["kind"], row["holder"], row["currency"], row["resource"]),
+    }
+    if row["lot"] is not None:
+        groups = row["account_groups"]
+        values |= {
+            name: row[name]
+            for name in ("lot", "grant_type", "amount", "effective_at", "use_at", "cause", "debit_id", "terms_version")
+        }
+        values["account_groups"] = None if groups is None else tuple(groups)
+        values["after"] = After(row["lot_granted"], row["lot_used"], row["lot_balance"], row["pool_balance"])
+    if "credits" in data:
+        data["credits"] = credits_from_column(data["credits"])
+    return values | data
+
+
+def fields_of_line(line: str) -> list[str | None]:
+    """The columns of a rendered line as PostgreSQL would read them."""
+    return [None if text == NULL else _unescape(text) for text in line.rstrip("\n").split("\t")]
+
+
+def _data_of(event: Event) -> str:
+    data: dict[str, Any] = {}
+    document = event.transaction.document
+    if document is not None:
+        data["document"] = document._asdict()
+    if isinstance(event, Granted):
+        data["terms"] = event.terms.model_dump(mode="json")
+        if event.grant is not None:
+            data["grant"] = event.grant.model_dump(mode="json")
+    elif isinstance(event, ExecutionCreditDefined):
+        data |= {
+            "credit_type": event.credit_type.value,
+            "rollup_type": event.rollup_type.value,
+            "credits": credits_column(event.credits),
+            "anchor_at": event.anchor_at.isoformat(),
+            "created_at": event.created_at.isoformat(),
+            "deleted_at": None if event.deleted_at is None else event.deleted_at.isoformat(),
+        }
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+_SPECIAL = re.compile(r"[\\\t\n\r]")
+_ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
+_UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
+_ESCAPED = re.compile(r"\\[\\tnr]")
+
+
+def escape_copy(text: str) -> str:
+    return _SPECIAL.sub(lambda found: _ESCAPES[found.group()], text) if _SPECIAL.search(text) else text
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPED.sub(lambda found: _UNESCAPES[found.group()], text) if "\\" in text else text
+
+
+@lru_cache(maxsize=65536)
+def _pool_text(pool: PoolKey) -> str:
+    resource = NULL if pool.resource is None else escape_copy(pool.resource)
+    return f"{pool.kind}\t{escape_copy(pool.holder)}\t{escape_copy(pool.currency)}\t{resource}"
+
+
+@lru_cache(maxsize=4096)
+def _actor_text(actor: Actor) -> str:
+    return f"{actor.kind}\t{escape_copy(actor.key)}"
+
+
+@lru_cache(maxsize=4096)
+def _array_text(values: tuple[str, ...]) -> str:
+    quoted = ('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values)
+    return escape_copy("{" + ",".join(quoted) + "}")

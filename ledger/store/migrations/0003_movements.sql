@@ -1,0 +1,50 @@
+-- The one view that folds, audits, exports and people with psql read. It normalises every schema version ever written;
+-- there is one so far. Events that move no credit have no amount.
+
+CREATE VIEW movements AS
+SELECT
+    position,
+    transaction_last,
+    stream_id,
+    version,
+    type,
+    transaction_id,
+    recorded_at,
+    actor_kind,
+    actor_key,
+    correlation_id,
+    causation_id,
+    effective_at,
+    use_at,
+    cause,
+    kind,
+    holder,
+    currency,
+    resource,
+    grant_type,
+    lot,
+    amount,
+    debit_id,
+    account_groups,
+    lot_granted,
+    lot_used,
+    lot_balance,
+    pool_balance,
+    (data #>> '{terms,effective_at}')::timestamptz AS lot_effective_at,
+    (data #>> '{terms,expires_at}')::timestamptz   AS lot_expires_at,
+    (data #>> '{terms,created_at}')::timestamptz   AS lot_created_at,
+    (data #>> '{terms,priority}')::numeric         AS lot_priority,
+    (data #>> '{terms,awaiting_payment}')::boolean AS lot_awaiting_payment,
+    data #>> '{grant,readable_id}'                 AS readable_id,
+    (data #>> '{grant,cost,amount}')::numeric      AS cost_amount,
+    data #>> '{grant,cost,currency}'               AS cost_currency,
+    data #>> '{credit_type}'                       AS credit_type,
+    data #>> '{rollup_type}'                       AS rollup_type,
+    (data #>> '{credits}')::numeric(38, 9)         AS allotment,
+    (data #>> '{anchor_at}')::timestamptz          AS anchor_at,
+    (data #>> '{deleted_at}')::timestamptz         AS deleted_at,
+    (data #>> '{document,document_id}')::uuid      AS document_id,
+    data #>> '{document,sha256}'                   AS document_sha256
+FROM events;
+
+COMMENT ON VIEW movements IS 'Every event of the log, all schema versions normalised. Read this, not the table.';

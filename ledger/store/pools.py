@@ -1,0 +1,129 @@
+"""Pools from the log: open lots joined to each lot's last row. No snapshots; the millionth debit costs the first's."""
+
+from collections.abc import Iterable, Sequence
+
+from psycopg import Connection
+from psycopg.rows import DictRow
+
+from ledger.domain.burn_down import RecordedDebit, RefundableDraw
+from ledger.domain.credit_grant import CreditGrant
+from ledger.domain.events import Debited, ExecutionCreditDefined
+from ledger.domain.execution_credit import ExecutionCredit
+from ledger.domain.lots import ENDS_FOR_GOOD, Lot
+from ledger.domain.pool import Aggregate, Pool
+from ledger.domain.values import Cause, GrantType, Kind, LotId, PoolKey, StreamId, Terms, TransactionId
+from ledger.store.mapper import event_of_row
+from ledger.store.sql import query
+
+
+def load_pools(connection: Connection[DictRow], keys: Sequence[PoolKey]) -> dict[PoolKey, Pool]:
+    """The pools as they are in the connection's snapshot; a pool that has nothing open is there and empty."""
+    pools = {key: Pool(key) for key in keys}
+    if not keys:
+        return pools
+    columns = {"kinds": [], "holders": [], "currencies": [], "resources": []}  # type: dict[str, list[Any]]
+    for key in pools:
+        for column, value in zip(columns.values(), key, strict=True):
+            column.append(value)
+    open_rows = connection.execute(query("open_lots"), columns).fetchall()
+    definitions = {row["stream_id"]: row["definition_version"] for row in open_rows}
+    lots = [(row["stream_id"], row["lot"]) for row in open_rows]
+    for aggregate in load_lots(connection, lots, definitions):
+        pools[next(iter(aggregate.lots.values())).pool].adopt(aggregate)
+    return pools
+
+
+def load_lots(
+    connection: Connection[DictRow],
+    lots: Sequence[tuple[StreamId, LotId]],
+    definitions: dict[StreamId, int] | None = None,
+) -> list[Aggregate]:
+    """The aggregates of these lots, each with that one lot, as they are in the connection's snapshot.
+
+    `definitions` are the versions of live execution credits' definitions; an execution credit that is not among them
+    has been deleted, so its last definition stands near the end of its stream.
+    """
+    if not lots:
+        return []
+    wanted = {"streams": [stream for stream, _ in lots], "lots": [lot for _, lot in lots]}
+    rows = connection.execute(query("lot_states"), wanted).fetchall()
+    of_credits = [row["stream_id"] for row in rows if row["kind"] == Kind.EXECUTION_CREDIT]
+    defined = _definitions(connection, of_credits, definitions or {})
+    aggregates: list[Aggregate] = []
+    for row in rows:
+        lot = _lot_of_row(row)
+        if row["kind"] == Kind.CREDIT_GRANT:
+            aggregates.append(CreditGrant(lot.stream_id, row["stream_version"], {lot.lot_id: lot}))
+        else:
+            definition = defined[lot.stream_id]
+            lot.voided = lot.voided or definition.deleted_at is not None
+            aggregates.append(
+                ExecutionCredit(
+                    lot.stream_id,
+                    row["stream_version"],
+                    {lot.lot_id: lot},
+                    definition,
+                    definition.originator_version,
+                    lot.lot_id,
+                )
+            )
+    return aggregates
+
+
+def load_debits(connection: Connection[DictRow], debit_ids: Iterable[str]) -> dict[TransactionId, RecordedDebit]:
+    """Debits by id, with what has come back of each draw so far, and the stream of each lot drawn from."""
+    debits: dict[TransactionId, RecordedDebit] = {}
+    for row in connection.execute(query("debits"), {"debits": list(debit_ids)}):
+        debit_id = TransactionId(row["debit_id"])
+        if row["type"] == Debited.TOPIC:
+            draw = RefundableDraw(row["lot"], row["stream_id"], -row["amount"], 0)
+            known = debits.get(debit_id)
+            if known is None:
+                groups = row["account_groups"]
+                debits[debit_id] = RecordedDebit(
+                    debit_id,
+                    pool_key_of_row(row),
+                    (draw,),
+                    row["use_at"],
+                    None if groups is None else tuple(groups),
+                )
+            else:
+                debits[debit_id] = known._replace(draws=(*known.draws, draw))
+        else:
+            debits[debit_id] = debits[debit_id].after([(row["lot"], row["amount"])])
+    return debits
+
+
+def pool_key_of_row(row: DictRow) -> PoolKey:
+    return PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"])
+
+
+def _definitions(
+    connection: Connection[DictRow], streams: list[StreamId], versions: dict[StreamId, int]
+) -> dict[StreamId, ExecutionCreditDefined]:
+    if not streams:
+        return {}
+    wanted = {"streams": streams, "versions": [versions.get(stream) for stream in streams]}
+    found: dict[StreamId, ExecutionCreditDefined] = {}
+    for row in connection.execute(query("definitions"), wanted):
+        event = event_of_row(row)
+        assert isinstance(event, ExecutionCreditDefined)
+        found[event.originator_id] = event
+    return found
+
+
+def _lot_of_row(row: DictRow) -> Lot:
+    lot = Lot(
+        lot_id=row["lot"],
+        stream_id=row["stream_id"],
+        pool=pool_key_of_row(row),
+        grant_type=None if row["grant_type"] is None else GrantType(row["grant_type"]),
+        terms=Terms.model_validate(row["terms"]),
+        terms_version=row["terms_version"],
+        granted=row["lot_granted"],
+        used=row["lot_used"],
+        balance=row["lot_balance"],
+    )
+    cause = Cause(row["cause"])
+    lot.voided = cause in ENDS_FOR_GOOD or (cause is Cause.REFUND and row["type"] == "ledger.voided")
+    return lot

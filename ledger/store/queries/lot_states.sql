@@ -1,0 +1,22 @@
+-- The state of lots: the last row about each, the event with its terms in force, and where its stream is now.
+SELECT
+    wanted.stream_id,
+    wanted.lot,
+    stream.version AS stream_version,
+    state.kind, state.holder, state.currency, state.resource,
+    state.grant_type,
+    state.type,
+    state.cause,
+    state.terms_version,
+    state.lot_granted, state.lot_used, state.lot_balance,
+    terms.data -> 'terms' AS terms
+FROM unnest(%(streams)s::uuid[], %(lots)s::uuid[]) AS wanted (stream_id, lot)
+CROSS JOIN LATERAL (
+    SELECT version FROM events WHERE stream_id = wanted.stream_id ORDER BY version DESC LIMIT 1
+) AS stream
+CROSS JOIN LATERAL (
+    SELECT * FROM events
+    WHERE stream_id = wanted.stream_id AND lot = wanted.lot
+    ORDER BY version DESC LIMIT 1
+) AS state
+JOIN events AS terms ON terms.stream_id = wanted.stream_id AND terms.version = state.terms_version

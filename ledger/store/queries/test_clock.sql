@@ -1,0 +1,1 @@
+SELECT coalesce((SELECT instant FROM test_clock), clock_timestamp()) AS instant

@@ -1,0 +1,1 @@
+SELECT transaction_id FROM events WHERE position = %(position)s

@@ -1,0 +1,58 @@
+-- By lot: its last movement tells its state, its last Granted its terms; what was voided and expired adds up.
+WITH in_window AS (
+    SELECT * FROM movements WHERE position > %(after)s AND position <= %(until)s AND lot IS NOT NULL
+),
+last_of_lot AS (
+    SELECT DISTINCT ON (lot) * FROM in_window ORDER BY lot, position DESC
+),
+terms_of_lot AS (
+    SELECT DISTINCT ON (lot) lot, lot_effective_at, lot_expires_at, lot_created_at, lot_priority, lot_awaiting_payment
+    FROM in_window WHERE lot_created_at IS NOT NULL ORDER BY lot, position DESC
+),
+sums_of_lot AS (
+    SELECT
+        lot,
+        coalesce(-sum(amount) FILTER (WHERE type = 'ledger.voided'), 0) AS voided,
+        coalesce(-sum(amount) FILTER (WHERE type = 'ledger.expired'), 0) AS expired,
+        min(recorded_at) FILTER (WHERE type = 'ledger.voided' AND cause IN ('VOIDED', 'DELETED')) AS voided_at,
+        max(readable_id) AS readable_id,
+        min(position) AS first_position
+    FROM in_window GROUP BY lot
+)
+INSERT INTO {table} (
+    lot, stream_id, kind, holder, currency, resource, grant_type, readable_id,
+    effective_at, expires_at, created_at, priority, awaiting_payment,
+    granted, used, voided, expired, balance, voided_at, first_position, last_position
+)
+SELECT
+    last.lot, last.stream_id, last.kind, last.holder, last.currency, last.resource, last.grant_type,
+    coalesce(sums.readable_id, before.readable_id),
+    coalesce(terms.lot_effective_at, before.effective_at),
+    CASE WHEN terms.lot IS NULL THEN before.expires_at ELSE terms.lot_expires_at END,
+    coalesce(terms.lot_created_at, before.created_at),
+    coalesce(terms.lot_priority, before.priority),
+    coalesce(terms.lot_awaiting_payment, before.awaiting_payment),
+    last.lot_granted,
+    last.lot_used,
+    coalesce(before.voided, 0) + sums.voided,
+    coalesce(before.expired, 0) + sums.expired,
+    last.lot_balance,
+    coalesce(before.voided_at, sums.voided_at),
+    coalesce(before.first_position, sums.first_position),
+    last.position
+FROM last_of_lot AS last
+JOIN sums_of_lot AS sums USING (lot)
+LEFT JOIN terms_of_lot AS terms USING (lot)
+LEFT JOIN {table} AS before USING (lot)
+ON CONFLICT (lot) DO UPDATE SET
+    effective_at     = excluded.effective_at,
+    expires_at       = excluded.expires_at,
+    priority         = excluded.priority,
+    awaiting_payment = excluded.awaiting_payment,
+    granted          = excluded.granted,
+    used             = excluded.used,
+    voided           = excluded.voided,
+    expired          = excluded.expired,
+    balance          = excluded.balance,
+    voided_at        = excluded.voided_at,
+    last_position    = excluded.last_position

@@ -1,0 +1,25 @@
+CREATE TABLE {table} (
+    lot              uuid PRIMARY KEY,
+    stream_id        uuid NOT NULL,
+    kind             text NOT NULL,
+    holder           text NOT NULL,
+    currency         text NOT NULL,
+    resource         text,
+    grant_type       text,
+    readable_id      text,
+    effective_at     timestamptz NOT NULL,
+    expires_at       timestamptz,
+    created_at       timestamptz NOT NULL,
+    priority         numeric NOT NULL,
+    awaiting_payment boolean NOT NULL,
+    granted          numeric(38, 9) NOT NULL,
+    used             numeric(38, 9) NOT NULL,
+    voided           numeric(38, 9) NOT NULL,
+    expired          numeric(38, 9) NOT NULL,
+    balance          numeric(38, 9) NOT NULL,
+    voided_at        timestamptz,
+    first_position   bigint NOT NULL,
+    last_position    bigint NOT NULL,
+    CHECK (granted - used - voided - expired = balance AND balance >= 0)
+);
+CREATE INDEX ON {table} (holder, currency, kind, first_position);

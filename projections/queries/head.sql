@@ -1,0 +1,1 @@
+SELECT position FROM movements ORDER BY position DESC LIMIT 1

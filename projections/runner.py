@@ -1,0 +1,136 @@
+"""The runner: follows the log and folds it, window by window, into every read model.
+
+Rows and position commit together, by compare and set, so a runner that was overtaken undoes its own work. A model that
+fails stops alone and says so; the others go on.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.rows import DictRow
+
+from ledger.store.database import Database, Role
+from ledger.store.sql import statement
+from projections.read_model import READ_MODELS, ReadModel
+
+log = logging.getLogger(__name__)
+
+WINDOW_EVENTS_MAX = 20_000
+LOOK_EVERY_SECONDS = 0.05
+"""How often the log is looked at without being woken: a notification that was lost costs this much."""
+RETRY_SECONDS = 1.0
+"""How long a model that failed, or a database that is away, is left alone."""
+
+
+class Runner:
+    """Follows the log in a thread of its own. Any number of runners may follow one ledger: one folds, others wait."""
+
+    def __init__(self, database: Database, models: Sequence[ReadModel] = READ_MODELS) -> None:
+        self._database = database
+        self._models = models
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"{database.schema}-runner", daemon=True)
+        self.errors: dict[str, str] = {}
+        """The last error of each model that is failing."""
+
+    def start(self) -> Self:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._database.connect(Role.PROJECTOR) as connection:
+                    prepare(connection, self._database, self._models)
+                    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"{self._database.schema}_events")))
+                    self._follow(connection)
+            except psycopg.OperationalError as error:
+                log.warning("the runner lost the database: %s", error)
+                self._stopping.wait(RETRY_SECONDS)
+
+    def _follow(self, connection: Connection[DictRow]) -> None:
+        while not self._stopping.is_set():
+            behind = [model for model in self._models if self._advance(connection, model)]
+            if behind:
+                continue
+            if self.errors:
+                self._stopping.wait(RETRY_SECONDS)
+            for _ in connection.notifies(timeout=LOOK_EVERY_SECONDS, stop_after=1):
+                pass
+
+    def _advance(self, connection: Connection[DictRow], model: ReadModel) -> bool:
+        """Fold one window; whether there may be more."""
+        try:
+            advanced = advance(connection, model)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            log.exception("read model %s failed", model.name)
+            self.errors[model.name] = str(error)
+            named = {"name": model.name, "version": model.version, "error": str(error)}
+            with suppress(psycopg.Error):
+                connection.execute(statement("projections", "queries/set_error.sql"), named)
+            return False
+        self.errors.pop(model.name, None)
+        return advanced
+
+
+def prepare(connection: Connection[DictRow], database: Database, models: Sequence[ReadModel] = READ_MODELS) -> None:
+    """Make the registry and the tables of these models, if they are not there; several processes may come at once."""
+    with connection.transaction():
+        lock = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))"
+        connection.execute(lock, [f"projections of {database.schema}"])
+        connection.execute(statement("projections", "registry.sql"))
+        for model in models:
+            model.create(connection)
+
+
+def advance(connection: Connection[DictRow], model: ReadModel, *, window_events: int = WINDOW_EVENTS_MAX) -> bool:
+    """Fold the next window of about `window_events` events, or fewer at the head; False if there was none to fold.
+
+    False too while another runner is folding this model.
+    """
+    named = {"name": model.name, "version": model.version}
+    with connection.transaction() as transaction:
+        turn = "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || %s, 2)) AS ours"
+        row = connection.execute(turn, [model.table.as_string(connection)]).fetchone()
+        if row is None or not row["ours"]:
+            return False
+        at = connection.execute(statement("projections", "queries/position.sql"), named).fetchone()
+        assert at is not None, f"{model.name} has not been prepared"
+        after = at["position"]
+        window = {"after": after, "limit": window_events}
+        end = connection.execute(statement("projections", "queries/window_end.sql"), window).fetchone()
+        if end is None or end["transaction_last"] <= after:
+            return False
+        until = end["transaction_last"]
+        model.fold(connection, after, until)
+        moved = connection.execute(
+            statement("projections", "queries/advance.sql"), {**named, "after": after, "until": until}
+        )
+        if moved.rowcount != 1:
+            raise psycopg.Rollback(transaction)
+        return True
