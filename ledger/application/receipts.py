@@ -42,6 +42,11 @@ class Receipt:
         return self.events[0].originator_id
 
     @property
+    def lot_id(self) -> LotId:
+        """The lot of the command's first movement; a grant's is the grant's own id."""
+        return next(event.lot for event in self.events if isinstance(event, Movement))
+
+    @property
     def recorded_at(self) -> Instant:
         return self.events[0].transaction.recorded_at
 

@@ -21,7 +21,7 @@ def load_pools(connection: Connection[DictRow], keys: Sequence[PoolKey]) -> dict
     pools = {key: Pool(key) for key in keys}
     if not keys:
         return pools
-    columns = {"kinds": [], "holders": [], "currencies": [], "resources": []}  # type: dict[str, list[Any]]
+    columns: dict[str, list[str | None]] = {"kinds": [], "holders": [], "currencies": [], "resources": []}
     for key in pools:
         for column, value in zip(columns.values(), key, strict=True):
             column.append(value)
