@@ -15,9 +15,13 @@ VERSION_DIGITS = 12
 
 @dataclass(frozen=True)
 class ReadModel:
-    """A folder of this package. In both texts `{table}` stands for the table that holds this version's rows."""
+    """A folder of this package. In both texts `{table}` stands for the table that holds this version's rows.
+
+    A `suffix` makes another table of the same version: the same rows, folded beside.
+    """
 
     name: str
+    suffix: str = ""
 
     @cached_property
     def schema_sql(self) -> LiteralString:
@@ -34,7 +38,7 @@ class ReadModel:
 
     @property
     def table(self) -> sql.Identifier:
-        return sql.Identifier(f"{self.name}_{self.version}")
+        return sql.Identifier(f"{self.name}_{self.version}{self.suffix}")
 
     def sql(self, text: LiteralString) -> sql.Composed:
         """A text of this read model with its table's name in it."""

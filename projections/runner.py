@@ -40,6 +40,9 @@ class Runner:
         """The last error of each model that is failing."""
 
     def start(self) -> Self:
+        """Make the tables that are missing, so that reads find them, then follow."""
+        with self._database.connect(Role.PROJECTOR) as connection:
+            prepare(connection, self._database, self._models)
         self._thread.start()
         return self
 
@@ -64,7 +67,6 @@ class Runner:
         while not self._stopping.is_set():
             try:
                 with self._database.connect(Role.PROJECTOR) as connection:
-                    prepare(connection, self._database, self._models)
                     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"{self._database.schema}_events")))
                     self._follow(connection)
             except psycopg.OperationalError as error:

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from ledger.application import BlockingLedger, CreditLedger
 from ledger.domain.instants import Instant
-from ledger.store.clock import Clock, set_test_clock, test_clock
+from ledger.store.clock import Clock, set_test_clock, settable_clock
 from ledger.store.database import Database, Role
 from ledger.store.migrate import migrate
 from service.embedded_postgres import EmbeddedPostgres
+
+settings.register_profile("ledger", deadline=None, derandomize=True, database=None, max_examples=100)
+settings.load_profile("ledger")
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 """Where the test clock stands when a test begins."""
@@ -76,7 +80,7 @@ def hands(database: Database) -> Hands:
 
 @pytest.fixture
 def clock() -> Clock:
-    return test_clock()
+    return settable_clock()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """One batch while it is being decided: commands in order, on cached pools, with nothing written yet."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -67,13 +67,16 @@ class Batch:
         self.now = now
         self.head = head
         self.events: list[LedgerEvent] = []
+        self.outcomes: list[Outcome | ReplayFrom] = []
+        self.keys_known = False
+        """Whether all keys of the batch's commands were looked up before deciding."""
         self.accepted_keys: list[AcceptedKey] = []
         self.documents: list[tuple[str, str, str]] = []
         self.effects = SideEffects()
         self.debits: dict[TransactionId, RecordedDebit] = {}
         self.streams: dict[str, StreamId] = {}
         self.pool_of: dict[str, PoolKey] = {}
-        self.touched: dict[PoolKey, Pool] = {}
+        self.touched: set[Pool] = set()
         self._keys: dict[KeyScope, AcceptedKey] = {}
         self._receipts: dict[int, Receipt] = {}
         """The answers of this batch's keys, by first position."""
@@ -107,29 +110,41 @@ class Batch:
             lot = next(iter(aggregate.lots.values()))
             self.pools[lot.pool].adopt(aggregate)
 
-    def decide(self, command: Command) -> Outcome | ReplayFrom:
-        """Decide one command and let its events take effect on the cached pools; a refusal changes nothing."""
-        scope = body = None
-        if command.idempotency_key is not None:
-            scope = (command.scope, command.idempotency_key, command.operation, command.kind)
-            body = command.body()
-            taken = self._keys.get(scope)
-            if taken is not None:
-                return self._replay(taken, body)
-        try:
-            return self._accept(command, scope, body)
-        except Refusal as refusal:
-            return refusal
+    def decide_all(self, commands: Sequence[Command]) -> Iterator[AcceptedKey]:
+        """Decide commands in order; yields the keys they take as they take them."""
+        taken = self.accepted_keys
+        for command in commands:
+            count = len(taken)
+            self.decide(command)
+            if len(taken) > count:
+                yield taken[count]
 
-    def _replay(self, taken: AcceptedKey, body: str) -> Outcome | ReplayFrom:
+    def decide(self, command: Command) -> None:
+        """Decide one command and let its events take effect on the cached pools; a refusal changes nothing."""
+        outcome = self.answered_before(command)
+        if outcome is None:
+            try:
+                outcome = self._accept(command)
+            except Refusal as refusal:
+                outcome = refusal
+        self.outcomes.append(outcome)
+
+    def answered_before(self, command: Command) -> Outcome | ReplayFrom | None:
+        """The answer to a command whose key is known to be taken: the first answer, or that the body is another."""
+        if command.idempotency_key is None:
+            return None
+        taken = self._keys.get((command.scope, command.idempotency_key, command.operation, command.kind))
+        if taken is None:
+            return None
+        body = command.body()
         if taken.body != body:
-            return IdempotencyKeyReused(taken.scope[1], differing_fields(taken.body, body))
+            return IdempotencyKeyReused(command.idempotency_key, differing_fields(taken.body, body))
         receipt = self._receipts.get(taken.position)
         if receipt is None:
             return ReplayFrom(taken.position)
         return replace(receipt, replayed=True)
 
-    def _accept(self, command: Command, scope: KeyScope | None, body: str | None) -> Receipt:
+    def _accept(self, command: Command) -> Receipt:
         pool = self._pool_of(command)
         transaction, document = self._transaction(command)
         decision = Decision(pool, transaction, self.ids)
@@ -143,28 +158,30 @@ class Batch:
         self._take_effect(pool, events)
         if new_debit is not None:
             self.debits[new_debit.debit_id] = new_debit
-        own = tuple(events[due:]) if due else tuple(events)
+        own = tuple(events[due:])
         first = self.head + len(self.events) + due + 1
         self.events += events
-        receipt = Receipt(transaction.transaction_id, self.head + len(self.events) if events else 0, own)
+        receipt = Receipt(transaction.transaction_id, first + len(own) - 1 if own else 0, own)
         if document is not None and own:
             self.documents.append(document)
-        if scope is not None and body is not None and own:
-            accepted = AcceptedKey(scope, body, NORMALISER_VERSION, transaction.transaction_id, first)
+        key = command.idempotency_key
+        if key is not None and own:
+            scope = (command.scope, key, command.operation, command.kind)
+            accepted = AcceptedKey(scope, command.body(), NORMALISER_VERSION, transaction.transaction_id, first)
             self._keys[scope] = accepted
             self.accepted_keys.append(accepted)
             self._receipts[first] = receipt
         return receipt
 
     def _pool_of(self, command: Command) -> Pool:
-        key = command.pool_key()
+        key = command.pool
         if key is None:
             name = _named(command)
             key = self.pool_of.get(name)
             if key is None or key.kind is not command.kind:
                 raise _not_found(command)
         pool = self.pools[key]
-        self.touched[key] = pool
+        self.touched.add(pool)
         return pool
 
     def _transaction(self, command: Command) -> tuple[Transaction, tuple[str, str, str] | None]:

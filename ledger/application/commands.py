@@ -87,6 +87,8 @@ class Command:
     actor: Actor = SYSTEM
     correlation_id: str | None = None
     causation_id: str | None = None
+    pool: PoolKey | None = field(default=None, init=False)
+    """The pool, where the command itself tells it."""
 
     def check_envelope(self) -> None:
         if self.idempotency_key is not None:
@@ -102,10 +104,6 @@ class Command:
     def scope(self) -> str:
         """Whose keys this command's key is among: the holder's, or the grant's or credit's own where there is none."""
         raise NotImplementedError
-
-    def pool_key(self) -> PoolKey | None:
-        """The pool, where the command itself tells it."""
-        return None
 
     def normalised(self) -> dict[str, object]:
         """What the command asks for, by field, in one spelling (50 = 50.0, absent = null)."""
@@ -148,13 +146,11 @@ class ConsumeCredits(Command):
             self.account_groups = account_groups_of(self.account_groups)
         if self.dimensions is not None:
             self.dimensions = dimensions_of(self.dimensions)
+        self.pool = PoolKey(self.kind, self.holder, self.currency, self.resource)
 
     @property
     def scope(self) -> str:
         return self.holder
-
-    def pool_key(self) -> PoolKey:
-        return PoolKey(self.kind, self.holder, self.currency, self.resource)
 
     def body(self) -> str:
         if (self.resource or self.use_at or self.account_groups or self.dimensions) is None:
@@ -231,13 +227,11 @@ class IssueGrant(Command):
         self.expires_at = optional_instant(self.expires_at, field="expireAt")
         if self.metadata is not None:
             metadata_of(self.metadata)
+        self.pool = PoolKey(self.kind, self.holder, self.currency, self.resource)
 
     @property
     def scope(self) -> str:
         return self.holder
-
-    def pool_key(self) -> PoolKey:
-        return PoolKey(self.kind, self.holder, self.currency, self.resource)
 
     def normalised(self) -> dict[str, object]:
         return {
@@ -366,13 +360,11 @@ class OpenExecutionCredit(Command):
         self.period_anchor = optional_instant(self.period_anchor, field="periodAnchor")
         if self.company_label is not None:
             text_of(self.company_label, field="companyLabel")
+        self.pool = PoolKey(self.kind, self.company, self.credit_type.value, None)
 
     @property
     def scope(self) -> str:
         return self.company
-
-    def pool_key(self) -> PoolKey:
-        return PoolKey(self.kind, self.company, self.credit_type.value, None)
 
     def normalised(self) -> dict[str, object]:
         return {
@@ -454,18 +446,16 @@ class SettleDue(Command):
 
     operation: ClassVar[str] = "settle_due"
 
-    pool: PoolKey
+    due_pool: PoolKey
+    kind: Kind = field(init=False)  # type: ignore[misc]  # the pool's
 
-    @property
-    def kind(self) -> Kind:  # type: ignore[override]  # the pool's
-        return self.pool.kind
+    def __post_init__(self) -> None:
+        self.pool = self.due_pool
+        self.kind = self.due_pool.kind
 
     @property
     def scope(self) -> str:
-        return self.pool.holder
-
-    def pool_key(self) -> PoolKey:
-        return self.pool
+        return self.due_pool.holder
 
     def normalised(self) -> dict[str, object]:
         return {}

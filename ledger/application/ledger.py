@@ -117,7 +117,7 @@ class CreditLedger(Application[str]):
     async def settle_due(self, pools_max: int = 1000) -> int:
         """Write what has fallen due by now, on up to `pools_max` pools; returns how many there were."""
         pools = await asyncio.to_thread(self.due_pools, pools_max)
-        await self.execute_many([SettleDue(pool=pool) for pool in pools])
+        await self.execute_many([SettleDue(due_pool=pool) for pool in pools])
         return len(pools)
 
     async def execute(self, command: Command) -> Receipt:
@@ -186,7 +186,7 @@ class BlockingLedger:
     def settle_due(self, pools_max: int = 1000) -> int:
         """Write what has fallen due by now, on up to `pools_max` pools; returns how many there were."""
         pools = self.ledger.due_pools(pools_max)
-        self.ledger.execute_many_blocking([SettleDue(pool=pool) for pool in pools])
+        self.ledger.execute_many_blocking([SettleDue(due_pool=pool) for pool in pools])
         return len(pools)
 
     def execute(self, command: Command) -> Receipt:

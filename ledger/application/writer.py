@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import psycopg
 from eventsourcing.persistence import EventStore
@@ -34,7 +34,7 @@ from ledger.application.replies import Submission, answer
 from ledger.domain.events import ExecutionCreditDefined, Granted, LedgerEvent
 from ledger.domain.instants import Instant
 from ledger.domain.pool import Pool
-from ledger.domain.refusals import NotStorable, QueueFull
+from ledger.domain.refusals import NotStorable, QueueFull, Refusal
 from ledger.domain.values import PoolKey, StreamId, TransactionId
 from ledger.store.clock import Clock
 from ledger.store.database import Database, Role, idle
@@ -49,6 +49,10 @@ log = logging.getLogger(__name__)
 
 PIPELINED_EVENTS_MAX = COPY_EVENTS_MIN
 """Fewer events than this go out as one pipeline; COPY cannot be part of one."""
+LOOK_UP_KEYS_FOR_BATCHES = 64
+"""After a key that was taken: so many batches look all their keys up first, as callers that repeat come in swarms."""
+RECONNECT_PAUSE_SECONDS = 0.02
+RECONNECT_PAUSE_SECONDS_MAX = 1.0
 INDEX_PLANS_ONLY = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -109,7 +113,9 @@ class Writer:
         self._pools: dict[PoolKey, Pool] = {}
         self._head = 0
         self._epoch: str | None = None
+        self._batch: Batch | None = None
         self._attempted: Attempt | None = None
+        self._batches_to_look_up_keys = 0
         self._notify = sql.SQL("NOTIFY {}").format(sql.Identifier(f"{database.schema}_events"))
 
     @property
@@ -185,6 +191,7 @@ class Writer:
 
     def _work(self, taken: list[tuple[Submission, Sequence[Command]]]) -> None:
         commands = [command for _, commands in taken for command in commands]
+        outcomes: Sequence[Outcome]
         try:
             outcomes = self._carry_out(commands)
         except BaseException as error:
@@ -193,7 +200,7 @@ class Writer:
             raise
         self._answer(taken, outcomes)
 
-    def _answer(self, taken: list[tuple[Submission, Sequence[Command]]], outcomes: list[Outcome]) -> None:
+    def _answer(self, taken: list[tuple[Submission, Sequence[Command]]], outcomes: Sequence[Outcome]) -> None:
         start = 0
         for submission, commands in taken:
             submission.outcomes += outcomes[start : start + len(commands)]
@@ -211,51 +218,51 @@ class Writer:
             submission.outcomes += [LedgerUnavailable(reason) for _ in range(missing)]
         answer(waiting)
 
-    def _carry_out(self, commands: Sequence[Command]) -> list[Outcome]:
+    def _carry_out(self, commands: Sequence[Command]) -> Sequence[Outcome]:
         """Carry out commands as one transaction, whatever happens to the connection; one bad row fails only itself."""
         deadline = time.monotonic() + self.limits.outage_seconds_max
         while True:
-            self._attempted = None
+            self._attempted = self._batch = None
             try:
                 return self._attempt(commands)
             except LogWentBack:
                 raise
             except psycopg.errors.LockNotAvailable:
-                self._roll_back()
+                self._undo()
                 self._end_stalled_holder()
                 if time.monotonic() > deadline:
                     return [LedgerUnavailable("another writer holds the log") for _ in commands]
             except Exception as error:
-                outage = self._is_outage(error)
-                self._forget()
-                if outage:
+                if self._is_outage(error):
                     log.warning("the database failed a batch: %s", error)
-                    outcomes = self._recover(deadline)
+                    outcomes = self._recover(commands, deadline, error)
                     if outcomes is not None:
                         return outcomes
-                    if time.monotonic() > deadline:
-                        return [LedgerUnavailable(f"the database is not available: {error}") for _ in commands]
+                    continue
+                self._undo()
+                if _is_taken_key(error):
+                    self._batches_to_look_up_keys = LOOK_UP_KEYS_FOR_BATCHES
                 elif len(commands) == 1:
                     log.exception("a command cannot be stored")
                     return [NotStorable(str(error).splitlines()[0] if str(error) else type(error).__name__)]
                 else:
                     half = len(commands) // 2
-                    return self._carry_out(commands[:half]) + self._carry_out(commands[half:])
+                    return [*self._carry_out(commands[:half]), *self._carry_out(commands[half:])]
 
-    def _attempt(self, commands: Sequence[Command]) -> list[Outcome]:
+    def _attempt(self, commands: Sequence[Command]) -> Sequence[Outcome]:
         """One try at one transaction: before the lock load, under it catch up, decide and append, then commit."""
         connection = self._connected()
         names = self._prepare(connection, commands)
-        batch = self._lock_and_catch_up(connection, commands, names)
-        outcomes = [batch.decide(command) for command in commands]
-        if batch.events:
-            self._append(connection, batch, outcomes)
+        batch = self._batch = self._lock_and_catch_up(connection, commands, names)
+        if len(commands) < PIPELINED_EVENTS_MAX:
+            self._decide_then_append(connection, batch, commands)
         else:
-            connection.execute("ROLLBACK")
-        for pool in batch.touched.values():
+            self._decide_while_appending(connection, batch, commands)
+        self._head = batch.head + len(batch.events)  # only here: in a pipeline, a failure shows when it is left
+        for pool in batch.touched:
             pool.forget_closed()
         self._bound_cache()
-        return self._with_replays(connection, outcomes)
+        return self._with_replays(connection, batch.outcomes)
 
     def _prepare(self, connection: Connection[DictRow], commands: Sequence[Command]) -> "Names":
         """Before the lock: find the pools that the commands name, and load those that are not at hand.
@@ -271,8 +278,7 @@ class Writer:
         ]
         if debits or grants or execution_credits:
             names.find(connection, debits, grants, execution_credits)
-        wanted = {command.pool_key() for command in commands} | set(names.pool_of.values())
-        missing = [key for key in wanted if key is not None and key not in self._pools]
+        missing = [key for key in names.pools_of(commands) if key not in self._pools]
         if missing:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             head = connection.execute(query("head")).fetchone()
@@ -283,7 +289,10 @@ class Writer:
         return names
 
     def _lock_and_catch_up(self, connection: Connection[DictRow], commands: Sequence[Command], names: "Names") -> Batch:
-        keys = keys_wanted(commands)
+        keys = None
+        if self._batches_to_look_up_keys:
+            self._batches_to_look_up_keys -= 1
+            keys = keys_wanted(commands)
         with connection.pipeline():
             connection.execute("BEGIN")
             connection.execute(query("lock"), {"key": self._lock_key}, prepare=True)
@@ -303,7 +312,11 @@ class Writer:
         dropped = [key for key in names.pools_of(commands) if key not in self._pools]
         self._pools |= load_pools(connection, dropped)
         if taken_of is not None:
-            batch.know_keys(taken_of.fetchall())
+            taken = taken_of.fetchall()
+            batch.know_keys(taken)
+            batch.keys_known = True
+            if taken:
+                self._batches_to_look_up_keys = LOOK_UP_KEYS_FOR_BATCHES
         batch.know_lots(connection, commands)
         return batch
 
@@ -333,21 +346,56 @@ class Writer:
         self._pools |= names.loaded
         self._head = position
 
-    def _append(self, connection: Connection[DictRow], batch: Batch, outcomes: "list[Outcome | ReplayFrom]") -> None:
-        """Append, commit, and wake the followers; `_attempted` lets a lost reply be cleared up afterwards."""
-        self._attempted = Attempt(batch.head + 1, batch.events[0].transaction.transaction_id, outcomes)
-        few = len(batch.events) < PIPELINED_EVENTS_MAX and len(batch.accepted_keys) < PIPELINED_EVENTS_MAX
-        with connection.pipeline() if few else nullcontext():
-            with self._datastore.pin(PinnedTransaction(connection, batch.head)):
-                self._events.put(batch.events)
+    def _decide_then_append(self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]) -> None:
+        """Few commands: decide, then send everything at once."""
+        for command in commands:
+            batch.decide(command)
+        self._look_up_refused(connection, batch, commands)
+        pipelined = len(batch.events) < PIPELINED_EVENTS_MAX
+        with connection.pipeline() if pipelined else nullcontext():
             write_keys(connection, batch.accepted_keys)
-            if batch.documents:
-                write_documents(connection, batch.documents)
-            write_side_effects(connection, batch.effects)
-            connection.execute("COMMIT")
-            connection.execute(self._notify)
-        self._head = batch.head + len(batch.events)
-        self._attempted = None
+            self._append_and_commit(connection, batch)
+
+    def _decide_while_appending(
+        self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]
+    ) -> None:
+        """Many commands: the server takes in the first ones' keys while the next are decided, then the events."""
+        write_keys(connection, batch.decide_all(commands))
+        self._look_up_refused(connection, batch, commands)
+        self._append_and_commit(connection, batch)
+
+    def _append_and_commit(self, connection: Connection[DictRow], batch: Batch) -> None:
+        """Append, commit, wake the followers. `_attempted` lets a lost reply be cleared up afterwards."""
+        if not batch.events:
+            connection.execute("ROLLBACK")
+            return
+        with self._datastore.pin(PinnedTransaction(connection, batch.head)):
+            self._events.put(batch.events)
+        if batch.documents:
+            write_documents(connection, batch.documents)
+        write_side_effects(connection, batch.effects)
+        self._attempted = Attempt(batch.head + 1, batch.events[0].transaction.transaction_id, batch.outcomes)
+        connection.execute("COMMIT")
+        connection.execute(self._notify)
+
+    def _look_up_refused(self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]) -> None:
+        """A refused command may have been accepted before, under its key: then that is the answer.
+
+        Accepted ones need no look-up: a key that was taken before fails the append, and the batch is run again with
+        all keys looked up first.
+        """
+        if batch.keys_known:
+            return
+        refused = {
+            place: command
+            for place, command in enumerate(commands)
+            if command.idempotency_key is not None and isinstance(batch.outcomes[place], Refusal)
+        }
+        keys = keys_wanted(list(refused.values()))
+        if keys is not None:
+            batch.know_keys(connection.execute(query("keys"), [keys], prepare=True).fetchall())
+            for place, command in refused.items():
+                batch.outcomes[place] = batch.answered_before(command) or batch.outcomes[place]
 
     def _with_replays(self, connection: Connection[DictRow], outcomes: "list[Outcome | ReplayFrom]") -> list[Outcome]:
         """Read the answers of commands that were answered before; what the log holds does not change any more."""
@@ -371,15 +419,16 @@ class Writer:
         gone = connection is None or connection.closed
         return isinstance(error, psycopg.Error) and (gone or isinstance(error, psycopg.OperationalError))
 
-    def _recover(self, deadline: float) -> list[Outcome] | None:
+    def _recover(self, commands: Sequence[Command], deadline: float, failure: Exception) -> Sequence[Outcome] | None:
         """Reach the database again and find out whether the failed batch was committed.
 
-        Its answers if it was, None if it was not. Our transaction id at our first position says it was, all of it: the
-        lock is taken first, so that a backend that is still committing has ended.
+        The batch's answers if it was; None if it was not and is to be tried again. Our transaction id at our first
+        position says it was, all of it: the lock is taken first, so that a backend still committing has ended.
         """
         attempted = self._attempted
-        pause = 0.02
-        while True:
+        pause = RECONNECT_PAUSE_SECONDS
+        while time.monotonic() < deadline:
+            self._forget()
             try:
                 connection = self._connected()
                 if attempted is None:
@@ -391,14 +440,15 @@ class Writer:
                 if row is None or row["transaction_id"] != attempted.transaction_id:
                     return None
                 return self._with_replays(connection, attempted.outcomes)
+            except psycopg.errors.LockNotAvailable:
+                self._end_stalled_holder()
             except psycopg.Error as error:
-                self._forget()
-                if time.monotonic() > deadline:
-                    unknown = attempted is not None
-                    failure = LedgerUnavailable(f"the database is not available: {error}", outcome_unknown=unknown)
-                    return [failure] * (len(attempted.outcomes) if attempted is not None else 0) or None
+                failure = error
                 time.sleep(pause)
-                pause = min(pause * 2, 1.0)
+                pause = min(pause * 2, RECONNECT_PAUSE_SECONDS_MAX)
+        self._forget()
+        reason = f"the database is not available: {failure}"
+        return [LedgerUnavailable(reason, outcome_unknown=attempted is not None) for _ in commands]
 
     def _connected(self) -> Connection[DictRow]:
         if self._connection is None or not idle(self._connection):
@@ -412,8 +462,11 @@ class Writer:
             self._lock_key = lock_key(self._connection, self._database.schema)
         return self._connection
 
-    def _roll_back(self) -> None:
-        """End the failed transaction; pools stay as they are, because nothing was decided on them."""
+    def _undo(self) -> None:
+        """End the failed transaction, and let go of the pools on which its commands were decided."""
+        if self._batch is not None:
+            for pool in self._batch.touched:
+                self._pools.pop(pool.key, None)
         try:
             if self._connection is not None:
                 self._connection.rollback()
@@ -474,8 +527,10 @@ class Names:
                 del self.streams[name]
 
     def pools_of(self, commands: Sequence[Command]) -> set[PoolKey]:
-        wanted = {command.pool_key() for command in commands} | set(self.pool_of.values())
-        return {key for key in wanted if key is not None}
+        wanted = {command.pool for command in commands}
+        wanted.update(self.pool_of.values())
+        wanted.discard(None)
+        return cast("set[PoolKey]", wanted)
 
 
 class Attempt(NamedTuple):
@@ -494,6 +549,10 @@ def _follow(pools: dict[PoolKey, Pool], key: PoolKey, event: LedgerEvent) -> Non
         pool.evolve(event)
     else:
         del pools[key]
+
+
+def _is_taken_key(error: Exception) -> bool:
+    return isinstance(error, psycopg.errors.UniqueViolation) and error.diag.constraint_name == "idempotency_key"
 
 
 def _is_uuid(text: str) -> bool:

@@ -14,7 +14,7 @@ from ledger.domain.events import (
     Refunded,
     Voided,
 )
-from ledger.domain.lots import LawBroken, Lot
+from ledger.domain.lots import LawBroken, Lot, check_version, lot_in
 from ledger.domain.refusals import CreditGrantAlreadyVoided, CreditGrantCannotBeVoided
 from ledger.domain.values import Cause, GrantType, LotId, StreamId, Terms
 
@@ -64,11 +64,12 @@ def evolve(grant: CreditGrant | None, event: LedgerEvent) -> CreditGrant:
         case Debited() | Refunded() | Voided() | Expired():
             if grant is None:
                 raise LawBroken(f"grant {event.originator_id} moved before it was issued")
-            grant.lots[event.lot].move(event)
+            check_version(grant.version, event)
+            lot_in(grant.lots, event).move(event)
             grant.version = event.originator_version
             return grant
         case Granted():
-            if grant is not None:
+            if grant is not None or event.originator_version != 1:
                 raise LawBroken(f"grant {event.originator_id} was issued twice")
             lot = Lot(
                 event.lot, event.originator_id, event.pool, event.grant_type, event.terms, event.originator_version

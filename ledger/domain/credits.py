@@ -92,14 +92,14 @@ def credits_from_column(text: str) -> Credits:
 def _units_of_decimal(value: str | Decimal, field: str) -> Credits:
     number = _decimal_of(value, field)
     exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or number.adjusted() > 40:
+    if not isinstance(exponent, int) or number.adjusted() > WHOLE_DIGITS_MAX:
         raise InvalidArgument(field, "must be a finite number with at most 19 digits before the point")
+    if exponent < -PLACES:
+        raise InvalidArgument(field, "must have at most 9 places after the point")
     try:
-        scaled = number.scaleb(PLACES, EXACT)
-        whole = scaled.to_integral_exact(context=EXACT)
-    except (Inexact, Rounded, InvalidOperation, Underflow, Clamped):
-        raise InvalidArgument(field, "must have at most 9 places after the point") from None
-    return int(whole)
+        return int(number.scaleb(PLACES, EXACT))
+    except (Inexact, Rounded, InvalidOperation):
+        raise InvalidArgument(field, "must have at most 19 digits before the point") from None
 
 
 def _decimal_of(value: str | Decimal, field: str) -> Decimal:

@@ -21,6 +21,7 @@ from ledger.domain.events import (
     Refunded,
     Voided,
 )
+from ledger.domain.execution_credit import ExecutionCredit
 from ledger.domain.instants import Instant
 from ledger.domain.lots import Lot
 from ledger.domain.pool import Pool
@@ -65,6 +66,11 @@ class Decision:
             return lot
         return replace(lot, granted=after.granted, used=after.used, balance=after.balance)
 
+    def present_lot(self, credit: ExecutionCredit) -> Lot:
+        """The lot of the credit's present period, which a renewal earlier in this decision may have opened."""
+        opened = [lot for lot in self._lots.values() if lot.stream_id == credit.stream_id]
+        return self.present(opened[-1] if opened else credit.present_lot)
+
     def grant(
         self,
         lot: Lot,
@@ -74,13 +80,13 @@ class Decision:
         cause: Cause,
         effective_at: Instant,
         details: GrantDetails | None = None,
-    ) -> None:
-        """Credits come into `lot`, which may be new; its terms are `terms` from now on."""
+    ) -> Lot:
+        """Credits come into `lot`, which may be new; its terms are `terms` from now on. Returns it with these terms."""
         granted, used, balance = self._state(lot)
         version = self._next_version(lot.stream_id)
         self.pool_balance += amount
         after = After(granted + amount, used, balance + amount, self.pool_balance)
-        self._lots[lot.lot_id] = lot
+        lot = self._lots[lot.lot_id] = replace(lot, terms=terms, terms_version=version)
         self._after[lot.lot_id] = after
         self.events.append(
             Granted.of(
@@ -102,6 +108,7 @@ class Decision:
                 grant=details,
             )
         )
+        return lot
 
     def debit(self, amount: Credits, use_at: Instant, account_groups: tuple[str, ...] | None) -> None:
         """Draw `amount` from the usable lots in burn-down order, all or nothing; one event for each lot drawn from.

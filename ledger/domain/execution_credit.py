@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from ledger.domain.credits import Credits
 from ledger.domain.events import Debited, ExecutionCreditDefined, Expired, Granted, LedgerEvent, Refunded, Voided
 from ledger.domain.instants import Instant, add_months, months_between
-from ledger.domain.lots import LawBroken, Lot
+from ledger.domain.lots import LawBroken, Lot, check_version, lot_in
 from ledger.domain.refusals import CreditsBelowUsed, ExecutionCreditExists, ExecutionCreditNotFound, InvalidArgument
 from ledger.domain.values import MONTHS_PER_PERIOD, Cause, CreditType, LotId, PoolKey, RollupType, StreamId, Terms
 
@@ -99,7 +99,7 @@ def open_credit(
 def renew(decision: "Decision", credit: ExecutionCredit, now: Instant) -> None:
     """Write every renewal that has fallen due by `now`, each period once: expire what is left, grant the allotment."""
     definition = credit.definition
-    lot = decision.present(credit.present_lot)
+    lot = decision.present_lot(credit)
     while lot.expires_at <= now:
         starts_at = lot.expires_at
         left = decision.present(lot).balance
@@ -107,8 +107,13 @@ def renew(decision: "Decision", credit: ExecutionCredit, now: Instant) -> None:
             decision.take_out(Expired, lot, left, cause=Cause.LAPSED, effective_at=starts_at)
         ends_at = period_end(definition.anchor_at, definition.rollup_type, starts_at)
         terms = Terms(effective_at=starts_at, expires_at=ends_at, created_at=definition.created_at)
-        lot = _new_lot(decision, credit.stream_id, lot.pool, terms)
-        decision.grant(lot, definition.credits, terms, cause=Cause.RENEWED, effective_at=starts_at)
+        lot = decision.grant(
+            _new_lot(decision, credit.stream_id, lot.pool, terms),
+            definition.credits,
+            terms,
+            cause=Cause.RENEWED,
+            effective_at=starts_at,
+        )
 
 
 def resize(decision: "Decision", credit: ExecutionCredit, credits: Credits) -> None:
@@ -118,7 +123,7 @@ def resize(decision: "Decision", credit: ExecutionCredit, credits: Credits) -> N
     """
     if not credit.live:
         raise ExecutionCreditNotFound(credit.stream_id)
-    lot = decision.present(credit.present_lot)
+    lot = decision.present_lot(credit)
     if credits < lot.used:
         raise CreditsBelowUsed(credits=credits, used=lot.used)
     _define_again(decision, credit, credits=credits)
@@ -133,7 +138,7 @@ def delete(decision: "Decision", credit: ExecutionCredit) -> None:
     """Take the credit out of use: what is left is void, its movements stay. Refuses: ExecutionCreditNotFound."""
     if not credit.live:
         raise ExecutionCreditNotFound(credit.stream_id)
-    lot = decision.present(credit.present_lot)
+    lot = decision.present_lot(credit)
     _define_again(decision, credit, deleted_at=decision.now)
     if lot.balance > 0:
         decision.take_out(Voided, lot, lot.balance, cause=Cause.DELETED, effective_at=decision.now)
@@ -142,12 +147,13 @@ def delete(decision: "Decision", credit: ExecutionCredit) -> None:
 def evolve(credit: ExecutionCredit | None, event: LedgerEvent) -> ExecutionCredit:
     """Apply one event of this execution credit."""
     if credit is None:
-        if not isinstance(event, ExecutionCreditDefined):
+        if not isinstance(event, ExecutionCreditDefined) or event.originator_version != 1:
             raise LawBroken(f"execution credit {event.originator_id} moved before it was defined")
         return ExecutionCredit(event.originator_id, event.originator_version, {}, event, event.originator_version)
+    check_version(credit.version, event)
     match event:
         case Debited() | Refunded() | Voided() | Expired():
-            credit.lots[event.lot].move(event)
+            lot_in(credit.lots, event).move(event)
         case ExecutionCreditDefined():
             credit.definition, credit.definition_version = event, event.originator_version
             if event.deleted_at is not None and credit.present_lot_id is not None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from ledger.domain.credits import Credits
-from ledger.domain.events import Movement
+from ledger.domain.events import Event, Movement
 from ledger.domain.instants import FOREVER, Instant
 from ledger.domain.values import Cause, GrantType, LotId, PoolKey, StreamId, Terms
 
@@ -84,6 +84,20 @@ class Lot:
         self.granted, self.used, self.balance = granted, used, balance
         if event.cause in ENDS_FOR_GOOD:
             self.voided = True
+
+
+def check_version(version: int, event: Event) -> None:
+    """A stream's versions are gapless: an event that is applied is the next one."""
+    if event.originator_version != version + 1:
+        raise LawBroken(f"stream {event.originator_id}: version {event.originator_version} follows {version}")
+
+
+def lot_in(lots: dict[LotId, Lot], event: Movement) -> Lot:
+    """The lot an event is about, among those of its stream."""
+    lot = lots.get(event.lot)
+    if lot is None:
+        raise LawBroken(f"stream {event.originator_id} has no lot {event.lot}")
+    return lot
 
 
 def burn_down_key(terms: Terms, grant_type: GrantType | None, stream_id: StreamId) -> BurnDownKey:

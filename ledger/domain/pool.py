@@ -69,6 +69,8 @@ class Pool:
 
     def evolve(self, event: LedgerEvent) -> None:
         """Apply one event to its aggregate and to the pool; hold it to the pool balance it recorded."""
+        if event.pool is not self.key and event.pool != self.key:
+            raise LawBroken(f"an event of pool {event.pool} cannot be applied to pool {self.key}")
         stream_id = event.originator_id
         aggregate = self.aggregates.get(stream_id)
         if type(event) is ExecutionCreditDefined:

@@ -32,7 +32,7 @@ def database_clock() -> Clock:
     return Clock(query("clock"))
 
 
-def test_clock() -> Clock:
+def settable_clock() -> Clock:
     return Clock(query("test_clock"))
 
 

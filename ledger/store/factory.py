@@ -1,6 +1,6 @@
 """The library's factory, made from our own parts; it reads no environment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from eventsourcing.domain import DomainEventProtocol
@@ -15,10 +15,14 @@ from ledger.store.recorder import LogRecorder
 
 
 class LedgerEventStore(EventStore[str]):
-    """The library's event store; it does not build a Recording for each event, which nobody here reads."""
+    """The library's event store, for events that may still be in the making.
 
-    def put(self, domain_events: Sequence[DomainEventProtocol[str]], **kwargs: Any) -> list[Recording[str]]:
-        self.recorder.insert_events(list(map(self.mapper.to_stored_event, domain_events)), **kwargs)
+    It renders each event when the recorder takes it, and builds no Recording of it, which nobody here reads.
+    """
+
+    def put(self, domain_events: Iterable[DomainEventProtocol[str]], **kwargs: Any) -> list[Recording[str]]:
+        lines: Any = map(self.mapper.to_stored_event, domain_events)
+        self.recorder.insert_events(lines, **kwargs)
         return []
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, Notification, StoredEvent
 
-from ledger.domain.credits import UNITS_PER_CREDIT, credits_column, credits_from_column
+from ledger.domain.credits import UNITS_PER_CREDIT, Credits, credits_column, credits_from_column
 from ledger.domain.events import EVENT_TYPES, Event, ExecutionCreditDefined, Granted, LedgerEvent
 from ledger.domain.lots import LawBroken
 from ledger.domain.values import Actor, ActorKind, After, DocumentReference, PoolKey, Transaction
@@ -63,6 +63,8 @@ class LedgerMapper(Mapper[str]):
     def __init__(self) -> None:
         self._instant: datetime | None = None
         self._instant_text = ""
+        self._granted: Credits = 0
+        self._granted_text = credits_column(0)
 
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> LineToAppend:
         """Render one event. Not thread-safe: one writer renders its own batch."""
@@ -73,6 +75,12 @@ class LedgerMapper(Mapper[str]):
         if type(event) is not ExecutionCreditDefined:
             amount = event.amount
             granted, used, balance, pool_balance = event.after
+            if granted != self._granted:  # mostly one lot after the other
+                self._granted, self._granted_text = granted, credits_column(granted)
+            balance_text = f"{balance // UNITS_PER_CREDIT}.{balance % UNITS_PER_CREDIT:09d}"
+            pool_balance_text = balance_text
+            if pool_balance != balance:
+                pool_balance_text = f"{pool_balance // UNITS_PER_CREDIT}.{pool_balance % UNITS_PER_CREDIT:09d}"
             debit_id = event.debit_id
             groups = event.account_groups
             grant_type = event.grant_type
@@ -82,12 +90,10 @@ class LedgerMapper(Mapper[str]):
             middle = (
                 f"{self._render(event.effective_at)}\t{NULL if use_at is None else self._render(use_at)}\t{event.cause}"
                 f"\t{_pool_text(event.pool)}\t{NULL if grant_type is None else grant_type}\t{event.lot}"
-                f"\t{credits_column(amount)}\t{NULL if debit_id is None else debit_id}"
+                f"\t{_amount_text(amount)}\t{NULL if debit_id is None else debit_id}"
                 f"\t{NULL if groups is None else _array_text(groups)}\t{event.terms_version}"
-                f"\t{granted // UNITS_PER_CREDIT}.{granted % UNITS_PER_CREDIT:09d}"
-                f"\t{used // UNITS_PER_CREDIT}.{used % UNITS_PER_CREDIT:09d}"
-                f"\t{balance // UNITS_PER_CREDIT}.{balance % UNITS_PER_CREDIT:09d}"
-                f"\t{pool_balance // UNITS_PER_CREDIT}.{pool_balance % UNITS_PER_CREDIT:09d}"
+                f"\t{self._granted_text}\t{used // UNITS_PER_CREDIT}.{used % UNITS_PER_CREDIT:09d}"
+                f"\t{balance_text}\t{pool_balance_text}"
             )
         else:
             state = _data_of(event)
@@ -201,7 +207,9 @@ _ESCAPED = re.compile(r"\\[\\tnr]")
 
 
 def escape_copy(text: str) -> str:
-    return _SPECIAL.sub(lambda found: _ESCAPES[found.group()], text) if _SPECIAL.search(text) else text
+    if text.isprintable() and "\\" not in text:
+        return text
+    return _SPECIAL.sub(lambda found: _ESCAPES[found.group()], text)
 
 
 def _unescape(text: str) -> str:
@@ -212,6 +220,11 @@ def _unescape(text: str) -> str:
 def _pool_text(pool: PoolKey) -> str:
     resource = NULL if pool.resource is None else escape_copy(pool.resource)
     return f"{pool.kind}\t{escape_copy(pool.holder)}\t{escape_copy(pool.currency)}\t{resource}"
+
+
+@lru_cache(maxsize=4096)
+def _amount_text(amount: Credits) -> str:
+    return credits_column(amount)
 
 
 @lru_cache(maxsize=4096)

@@ -56,7 +56,8 @@ def load_lots(
             aggregates.append(CreditGrant(lot.stream_id, row["stream_version"], {lot.lot_id: lot}))
         else:
             definition = defined[lot.stream_id]
-            lot.voided = lot.voided or definition.deleted_at is not None
+            if definition.deleted_at is not None and lot.expires_at > definition.deleted_at:
+                lot.voided = True  # it was the present one when the credit was deleted, perhaps empty
             aggregates.append(
                 ExecutionCredit(
                     lot.stream_id,

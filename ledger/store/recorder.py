@@ -1,8 +1,8 @@
 """The library's recorder on the ledger's log: reads anywhere, appends only under the writers' lock."""
 
 import json
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, cast
 from uuid import UUID
 
@@ -45,9 +45,7 @@ class LogRecorder(PostgresApplicationRecorder):
 
         Returns the positions. Raises IntegrityError if a stream already has one of the versions.
         """
-        lines = cast("Sequence[LineToAppend]", stored_events)
-        if not lines:
-            return []
+        lines = cast("Iterable[LineToAppend]", stored_events)
         pinned = self.datastore.pinned
         if pinned is not None:
             return append(pinned, lines)
@@ -100,26 +98,46 @@ class LogRecorder(PostgresApplicationRecorder):
             return cast("int | None", head["position"])
 
 
-def append(transaction: PinnedTransaction, events: Sequence[LineToAppend]) -> Sequence[int]:
-    """Append events behind the head of a transaction that holds the lock; returns their positions."""
-    position = transaction.head
-    lines: list[str] = []
-    for _, group in groupby(events, key=_transaction_id):
-        together = list(group)
-        last = position + len(together)
-        for event in together:
-            position += 1
-            lines.append(f"{position}\t{last}\t{event.line}")
-    if len(lines) < COPY_EVENTS_MIN:
-        rows = json.dumps(list(map(fields_of_line, lines)), ensure_ascii=False)
-        transaction.connection.execute(query("append"), [rows], prepare=True)
+def append(transaction: PinnedTransaction, events: Iterable[LineToAppend]) -> Sequence[int]:
+    """Append events behind the head of a transaction that holds the lock; returns their positions.
+
+    `events` may still be in the making: they are taken as they come, while the server takes in the ones before.
+    """
+    first = transaction.head + 1
+    lines = _numbered(transaction, events)
+    few = list(islice(lines, COPY_EVENTS_MIN))
+    if len(few) < COPY_EVENTS_MIN:
+        if few:
+            rows = json.dumps(list(map(fields_of_line, few)), ensure_ascii=False)
+            transaction.connection.execute(query("append"), [rows], prepare=True)
     else:
         with transaction.connection.cursor().copy(COPY) as copy:
-            for first in range(0, len(lines), LINES_PER_WRITE):
-                copy.write("".join(lines[first : first + LINES_PER_WRITE]))
-    positions = range(transaction.head + 1, position + 1)
-    transaction.head = position
-    return positions
+            chunk = few
+            while chunk:
+                copy.write("".join(chunk))
+                chunk = list(islice(lines, LINES_PER_WRITE))
+    return list(range(first, transaction.head + 1))
+
+
+def _numbered(transaction: PinnedTransaction, events: Iterable[LineToAppend]) -> Iterator[str]:
+    """Whole lines: each event's own, behind its position and that of the last event of its transaction."""
+    position = transaction.head
+    together: list[str] = []
+    transaction_id = ""
+    for event in events:
+        if event.transaction_id != transaction_id:
+            last = position + len(together)
+            for line in together:
+                position += 1
+                yield f"{position}\t{last}\t{line}"
+            transaction_id = event.transaction_id
+            together = [event.line]
+        else:
+            together.append(event.line)
+    transaction.head = position + len(together)
+    for line in together:
+        position += 1
+        yield f"{position}\t{transaction.head}\t{line}"
 
 
 def lock_key(connection: Connection[DictRow], schema: str) -> int:
@@ -132,10 +150,6 @@ def lock_key(connection: Connection[DictRow], schema: str) -> int:
 def notify(connection: Connection[DictRow], channel: str) -> None:
     """Wake the followers: its own statement after the commit, because inside it all ledgers of the server queue."""
     connection.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(channel)))
-
-
-def _transaction_id(event: LineToAppend) -> str:
-    return event.transaction_id
 
 
 def _recorded(row: DictRow) -> RecordedEvent:

@@ -1,5 +1,5 @@
 SELECT
-    lot, stream_id, grant_type, readable_id, effective_at, expires_at, created_at, priority::text AS priority,
+    lot, stream_id, grant_type, readable_id, effective_at, expires_at, created_at, priority,
     awaiting_payment, granted, used, voided, expired, balance, voided_at, first_position, last_position
 FROM {table}
 WHERE holder = %(holder)s AND currency = %(currency)s AND kind = %(kind)s

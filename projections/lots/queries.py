@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from ledger.domain.credits import Credits
+from ledger.domain.credits import Credits, credits_decimal
 from ledger.domain.instants import Instant
 from ledger.domain.values import Cause, GrantType, LotId, PoolKey, StreamId, TransactionId
 from ledger.store.sql import statement
@@ -86,7 +86,7 @@ def lots_of_pool(snapshot: Snapshot, pool: PoolKey) -> list[LotRow]:
         LotRow(
             **row
             | {
-                "priority": Decimal(row["priority"]),
+                "priority": credits_decimal(row["priority"]),
                 "grant_type": None if row["grant_type"] is None else GrantType(row["grant_type"]),
             }
         )

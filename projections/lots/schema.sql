@@ -10,7 +10,7 @@ CREATE TABLE {table} (
     effective_at     timestamptz NOT NULL,
     expires_at       timestamptz,
     created_at       timestamptz NOT NULL,
-    priority         numeric NOT NULL,
+    priority         numeric(38, 9) NOT NULL,
     awaiting_payment boolean NOT NULL,
     granted          numeric(38, 9) NOT NULL,
     used             numeric(38, 9) NOT NULL,

@@ -1,0 +1,65 @@
+"""The debit rows: through the asyncio face, durable, every debit under an idempotency key of its own."""
+
+import asyncio
+import secrets
+import time
+
+from ledger.application import BlockingLedger, ConsumeCredits, CreditLedger, Receipt
+from scripts.benchmark.measure import Measurement
+
+PLENTY = 10**15
+
+
+class Pools:
+    """Fresh pools with one grant each, and keys that were never used."""
+
+    def __init__(self, ledger: CreditLedger, count: int) -> None:
+        self.ledger = ledger
+        mark = secrets.token_hex(4)
+        self.holders = [f"bench-{mark}-{number}" for number in range(count)]
+        self._key = 0
+        self._mark = mark
+        books = BlockingLedger(ledger)
+        for holder in self.holders:
+            books.issue_grant(holder=holder, currency="credits", amount=PLENTY, display_name="bench", grant_type="PAID")
+
+    def command(self) -> ConsumeCredits:
+        self._key += 1
+        holder = self.holders[self._key % len(self.holders)]
+        key = f"{self._mark}-{self._key}"
+        return ConsumeCredits(holder=holder, currency="credits", amount="1.25", idempotency_key=key)
+
+
+def by_callers(pools: Pools, callers: int, seconds: float) -> Measurement:
+    """So many asyncio callers, each waiting for its answer before it asks again."""
+
+    async def run() -> Measurement:
+        latencies: list[float] = []
+        ends = time.perf_counter() + seconds
+
+        async def call() -> None:
+            while (begun := time.perf_counter()) < ends:
+                await pools.ledger.execute(pools.command())
+                latencies.append(time.perf_counter() - begun)
+
+        started = time.perf_counter()
+        await asyncio.gather(*(call() for _ in range(callers)))
+        return Measurement(len(latencies), time.perf_counter() - started, latencies)
+
+    return asyncio.run(run())
+
+
+def by_lists(pools: Pools, length: int, lists: int) -> Measurement:
+    """Lists of debits, one after the other; building the commands is part of the time."""
+
+    async def run() -> Measurement:
+        latencies = []
+        started = time.perf_counter()
+        for _ in range(lists):
+            begun = time.perf_counter()
+            outcomes = await pools.ledger.consume_many([pools.command() for _ in range(length)])
+            latencies.append(time.perf_counter() - begun)
+            assert all(isinstance(outcome, Receipt) for outcome in outcomes)
+        return Measurement(length * lists, time.perf_counter() - started, latencies)
+
+    return asyncio.run(run())

@@ -1,0 +1,321 @@
+"""given(...).when(...).then(...) for one pool, in memory.
+
+Steps are commands (`issue`, `consume`, ...), moves of the clock (`at`) or ready-made events. Grants are named by their
+stream's id, debits by their transaction's; lots of execution credits are lot1, lot2, ... in the order they open.
+Amounts are written in whole credits or as text. A command first settles what is due, as the writer does; one that is
+refused must leave the pool exactly as it was, and every `when` checks that it did.
+"""
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any, TypeAlias
+
+from ledger.domain import credit_grant, execution_credit
+from ledger.domain.burn_down import RecordedDebit, RefundableDraw
+from ledger.domain.credits import Credits, credits_of, credits_text
+from ledger.domain.decision import Decision
+from ledger.domain.due import settle_due
+from ledger.domain.events import (
+    Cost,
+    Debited,
+    Event,
+    ExecutionCreditDefined,
+    GrantDetails,
+    LedgerEvent,
+    Movement,
+    Refunded,
+)
+from ledger.domain.execution_credit import ExecutionCredit
+from ledger.domain.instants import Instant
+from ledger.domain.pool import Pool
+from ledger.domain.refusals import Refusal
+from ledger.domain.values import (
+    SYSTEM,
+    CreditType,
+    GrantType,
+    Kind,
+    LotId,
+    PoolKey,
+    RollupType,
+    StreamId,
+    Terms,
+    Transaction,
+    TransactionId,
+)
+
+GRANTS = PoolKey(Kind.CREDIT_GRANT, "acme", "tokens", None)
+EXECUTIONS = PoolKey(Kind.EXECUTION_CREDIT, "acme", CreditType.DAST.value, None)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def day(text: str) -> Instant:
+    """An instant in UTC: `2026-09-01` or `2026-09-01T12:00:00.000001`."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+START = day("2026-01-31")
+"""Where the clock stands when a scenario begins."""
+
+
+class Book:
+    """One pool, its log and its debits, with a clock that stands where it was last put."""
+
+    def __init__(self, key: PoolKey) -> None:
+        self.pool = Pool(key)
+        self.now = START
+        self.log: list[LedgerEvent] = []
+        self.debits: dict[str, RecordedDebit] = {}
+        self._transactions = 0
+        self._lots: set[LotId] = set()
+
+    def __repr__(self) -> str:
+        return "\n".join(["Book of", *(f"  {event!r}" for event in self.log)])
+
+    def decide(self, name: str | None, act: "Act") -> list[LedgerEvent]:
+        """One command: what is due, then the act; a refusal comes out as it is, and nothing has changed."""
+        own, due = self.transaction(name), self.transaction(None)
+        decision = Decision(self.pool, due, self._new_lot_ids())
+        settle_due(decision)
+        decision.begin(own)
+        act(self, decision)
+        for event in decision.events:
+            self.apply(event)
+        return decision.events
+
+    def apply(self, event: LedgerEvent) -> None:
+        self.pool.evolve(event)
+        self.log.append(event)
+        if isinstance(event, Movement):
+            self._lots.add(event.lot)
+        if isinstance(event, Debited):
+            self._remember(event)
+        elif isinstance(event, Refunded):
+            assert event.debit_id is not None
+            self.debits[event.debit_id] = self.debits[event.debit_id].after([(event.lot, event.amount)])
+
+    def transaction(self, name: str | None) -> Transaction:
+        self._transactions += 1
+        return Transaction(TransactionId(name or f"t{self._transactions}"), self.now, SYSTEM, None, None, None)
+
+    def credit(self, name: str) -> ExecutionCredit:
+        found = self.pool.aggregates[StreamId(name)]
+        assert isinstance(found, ExecutionCredit)
+        return found
+
+    def _new_lot_ids(self) -> Callable[[], str]:
+        numbers = count(len(self._lots) + 1)
+        return lambda: f"lot{next(numbers)}"
+
+    def _remember(self, event: Debited) -> None:
+        assert event.debit_id is not None
+        assert event.use_at is not None
+        draw = RefundableDraw(event.lot, event.originator_id, -event.amount, 0)
+        known = self.debits.get(event.debit_id)
+        draws = (draw,) if known is None else (*known.draws, draw)
+        self.debits[event.debit_id] = RecordedDebit(
+            event.debit_id, event.pool, draws, event.use_at, event.account_groups
+        )
+
+
+Act: TypeAlias = Callable[[Book, Decision], object]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a scenario; `name` is its transaction's id where a later step refers to it."""
+
+    act: Act
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Clock:
+    instant: Instant
+
+
+def at(instant: Instant) -> Clock:
+    """From here on it is this instant."""
+    return Clock(instant)
+
+
+def issue(
+    name: str,
+    amount: int | str,
+    *,
+    grant_type: GrantType = GrantType.PAID,
+    begins: Instant | None = None,
+    ends: Instant | None = None,
+    created: Instant | None = None,
+    priority: int | str = 50,
+    unpaid: bool = False,
+) -> Step:
+    """Issue a grant whose id is its name."""
+
+    def act(book: Book, decision: Decision) -> None:
+        terms = Terms(
+            effective_at=begins or book.now,
+            expires_at=ends,
+            created_at=created or book.now,
+            priority=Decimal(priority),
+            awaiting_payment=unpaid,
+        )
+        details = GrantDetails(readable_id=f"cg-{name}", cost=Cost(amount=Decimal(0), currency="USD"))
+        credit_grant.issue(decision, StreamId(name), grant_type, units(amount), terms, details)
+
+    return Step(act)
+
+
+def consume(
+    amount: int | str, name: str = "use", *, use_at: Instant | None = None, groups: tuple[str, ...] | None = None
+) -> Step:
+    return Step(lambda book, decision: decision.debit(units(amount), use_at or book.now, groups), name)
+
+
+def refund(debit: str = "use", amount: int | str | None = None) -> Step:
+    """Give back a debit by its name; without an amount, all that is left of it."""
+    wanted = None if amount is None else units(amount)
+    return Step(lambda book, decision: decision.refund(book.debits[debit], wanted))
+
+
+def void(grant: str) -> Step:
+    return Step(lambda book, decision: credit_grant.void(decision, book.pool.lot(LotId(grant))))
+
+
+def settle() -> Step:
+    """Ask for what is due and nothing else."""
+    return Step(lambda book, decision: None)
+
+
+def open_credit(name: str, rollup_type: RollupType, credits: int | str, *, anchor: Instant | None = None) -> Step:
+    return Step(
+        lambda book, decision: execution_credit.open_credit(
+            decision, StreamId(name), CreditType.DAST, rollup_type, units(credits), anchor or book.now
+        ),
+        name,
+    )
+
+
+def resize(credit: str, credits: int | str) -> Step:
+    return Step(lambda book, decision: execution_credit.resize(decision, book.credit(credit), units(credits)))
+
+
+def delete(credit: str) -> Step:
+    return Step(lambda book, decision: execution_credit.delete(decision, book.credit(credit)))
+
+
+def units(amount: int | str) -> Credits:
+    return credits_of(amount)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is expected of one event: its type, its lot, its signed amount as text, and whatever else is named."""
+
+    event_type: type[Event]
+    lot: str | None
+    amount: str | None
+    others: dict[str, Any] = field(default_factory=dict)
+
+    def as_in(self, event: LedgerEvent) -> "Fact":
+        """What the event says of the same things."""
+        others = {name: getattr(event, name) for name in self.others}
+        if isinstance(event, ExecutionCreditDefined):
+            return Fact(type(event), None, None, others)
+        return Fact(type(event), event.lot, credits_text(event.amount), others)
+
+
+def fact(event_type: type[Event], lot: str | None = None, amount: int | str | None = None, **others: Any) -> Fact:
+    return Fact(event_type, lot, None if amount is None else str(amount), others)
+
+
+def fields_of(event: LedgerEvent) -> dict[str, Any]:
+    """An event's values by field."""
+    return {name: getattr(event, name) for name in type(event).model_fields}
+
+
+def changed(event: LedgerEvent, **changes: Any) -> LedgerEvent:
+    """The same event telling other things, without validation."""
+    return type(event).of(**(fields_of(event) | changes))
+
+
+def state_of(pool: Pool) -> dict[str, Any]:
+    """Everything a pool holds, copied (events are frozen), so that it can be compared with a later state of it."""
+    held = {
+        stream_id: replace(aggregate, lots={lot_id: copy(lot) for lot_id, lot in aggregate.lots.items()})
+        for stream_id, aggregate in pool.aggregates.items()
+    }
+    return {
+        "key": pool.key,
+        "balance": pool.balance,
+        "next_due_at": pool.next_due_at,
+        "lots in order": [copy(lot) for lot in pool.lots],
+        "lots known": {lot_id for aggregate in held.values() for lot_id in aggregate.lots if pool.holds(lot_id)},
+        "aggregates": held,
+    }
+
+
+class Scenario:
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.events: list[LedgerEvent] = []
+        self.refusal: Refusal | None = None
+
+    def when(self, *steps: Step | Clock) -> "Scenario":
+        """Take these steps; the events of all of them are what `then` looks at. The first refusal ends it."""
+        self.events, self.refusal = [], None
+        for step in steps:
+            before = state_of(self.book.pool)
+            try:
+                self.events += _take(self.book, step)
+            except Refusal as refusal:
+                assert state_of(self.book.pool) == before, "a refusal left something behind"
+                self.refusal = refusal
+                break
+        return self
+
+    def then(self, *facts: Fact) -> "Scenario":
+        """Exactly these events came of it, in this order."""
+        assert self.refusal is None, self.refusal
+        expected = list(facts)
+        extra = [fact(type(event)).as_in(event) for event in self.events[len(expected) :]]
+        said = [one.as_in(event) for one, event in zip(expected, self.events, strict=False)]
+        assert said + extra == expected
+        return self
+
+    def then_refused(self, refusal: type[Refusal], **facts: Any) -> "Scenario":
+        """It was refused with these facts and no others."""
+        assert self.refusal is not None, f"accepted: {self.events}"
+        assert (type(self.refusal), self.refusal.facts) == (refusal, facts)
+        return self
+
+    def holding(self, **balances: int | str) -> "Scenario":
+        """These lots are open with these balances, in burn-down order, and the pool holds their sum."""
+        pool = self.book.pool
+        assert {lot.lot_id: credits_text(lot.balance) for lot in pool.lots} == {
+            name: str(amount) for name, amount in balances.items()
+        }
+        assert [lot.lot_id for lot in pool.lots] == list(balances)
+        assert pool.balance == sum(lot.balance for lot in pool.lots)
+        return self
+
+
+def given(*steps: Step | Clock | LedgerEvent, pool: PoolKey = GRANTS) -> Scenario:
+    """A pool that has this behind it."""
+    book = Book(pool)
+    for step in steps:
+        if isinstance(step, Step | Clock):
+            _take(book, step)
+        else:
+            book.apply(step)
+    return Scenario(book)
+
+
+def _take(book: Book, step: Step | Clock) -> list[LedgerEvent]:
+    if isinstance(step, Clock):
+        book.now = step.instant
+        return []
+    return book.decide(step.name, step.act)

@@ -1,0 +1,194 @@
+"""A pool driven move by move, each answer foretold by the plain second reading of the laws."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ledger.domain.execution_credit import ExecutionCredit
+from ledger.domain.pool import Pool
+from ledger.domain.refusals import (
+    CreditGrantAlreadyVoided,
+    CreditGrantCannotBeVoided,
+    CreditsBelowUsed,
+    ExecutionCreditExists,
+    ExecutionCreditNotFound,
+    InsufficientCredits,
+    InvalidArgument,
+    RefundExceedsDebit,
+    Refusal,
+)
+from ledger.domain.values import PoolKey, RollupType
+from tests.domain.scenario import EXECUTIONS, GRANTS, Book, state_of
+from tests.laws import moves
+from tests.laws.moves import Consume, Delete, GiveBack, Issue, Open, Outcome, Resize, Settle, Void, Wait
+from tests.laws.naive_books import NaiveBooks, NaiveLot
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """What both kinds of pool have: uses, refunds, the calendar."""
+
+    key: PoolKey
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = Book(self.key)
+        self.naive = NaiveBooks()
+
+    def read(self, outcome: Outcome) -> Refusal | None:
+        """The naive books read what was written; no ended lot may hold anything after it."""
+        if isinstance(outcome, Refusal):
+            return outcome
+        self.naive.read(outcome)
+        if outcome:
+            assert not [lot for lot in self.naive.lots.values() if lot.booked and lot.ended(self.book.now)]
+        return None
+
+    @rule(move=moves.consumes)
+    def consume(self, move: Consume) -> None:
+        available = self.naive.available(self.book.now)
+        refusal = self.read(move.make(self.book))
+        if available >= move.amount:
+            assert refusal is None
+        else:
+            assert isinstance(refusal, InsufficientCredits)
+            assert refusal.facts == {
+                "available": available,
+                "requested": move.amount,
+                "shortfall": move.amount - available,
+            }
+
+    @precondition(lambda self: self.book.debits)
+    @rule(move=moves.gifts_back)
+    def refund(self, move: GiveBack) -> None:
+        debits = list(self.naive.draws)
+        refundable = self.naive.refundable(debits[move.which % len(debits)])
+        wanted = refundable if move.amount is None else move.amount
+        refusal = self.read(move.make(self.book))
+        if 0 < wanted <= refundable:
+            assert refusal is None
+        else:
+            assert isinstance(refusal, RefundExceedsDebit)
+            assert refusal.facts == {"requested": wanted, "refundable": refundable}
+
+    @rule(move=moves.settles)
+    def settle(self, move: Settle) -> None:
+        assert self.read(move.make(self.book)) is None
+        assert move.make(self.book) == []  # each thing once
+
+    @invariant()
+    def open_lots_are_what_the_log_leaves_in_burn_down_order(self) -> None:
+        pool = self.book.pool
+        assert {lot.lot_id: lot.balance for lot in pool.lots} == {
+            lot.name: lot.booked for lot in self.naive.lots.values() if lot.booked
+        }
+        assert [lot.burn_down_key for lot in pool.lots] == sorted(lot.burn_down_key for lot in pool.lots)
+        assert pool.balance == self.naive.booked()
+
+    @invariant()
+    def nothing_falls_due_unseen(self) -> None:
+        """The instant that a pool looks out for is never later than the first end of an open lot or a period."""
+        pool = self.book.pool
+        live = [held for held in pool.aggregates.values() if isinstance(held, ExecutionCredit) and held.live]
+        ends = [lot.expires_at for lot in pool.lots] + [credit.present_lot.expires_at for credit in live]
+        assert all(pool.next_due_at <= end for end in ends)
+
+    def teardown(self) -> None:
+        again = Pool(self.key)
+        for event in self.book.log:
+            again.evolve(event)
+        assert state_of(again) == state_of(self.book.pool)
+
+
+class GrantsMachine(PoolMachine):
+    key = GRANTS
+
+    @rule(move=moves.waits)
+    def wait(self, move: Wait) -> None:
+        move.make(self.book)
+
+    @rule(move=moves.issues)
+    def issue(self, move: Issue) -> None:
+        assert self.read(move.make(self.book)) is None
+
+    @precondition(lambda self: self.naive.lots)
+    @rule(move=moves.voids)
+    def void(self, move: Void) -> None:
+        lots = list(self.naive.lots.values())
+        lot = lots[move.which % len(lots)]
+        was_void, left = lot.void, 0 if lot.ended(self.book.now) else lot.booked
+        refusal = self.read(move.make(self.book))
+        if was_void:
+            assert isinstance(refusal, CreditGrantAlreadyVoided)
+        elif left == 0:
+            assert isinstance(refusal, CreditGrantCannotBeVoided)
+        else:
+            assert refusal is None
+            assert lot.void
+
+
+class ExecutionsMachine(PoolMachine):
+    key = EXECUTIONS
+
+    def lot_of(self, which: int) -> tuple[str, NaiveLot]:
+        streams = list(self.naive.defined)
+        stream = streams[which % len(streams)]
+        return stream, self.naive.newest[stream]
+
+    @rule(move=moves.long_waits)
+    def wait(self, move: Wait) -> None:
+        move.make(self.book)
+
+    @rule(move=moves.opens)
+    def open(self, move: Open) -> None:
+        renewing = move.rollup_type is not RollupType.ADDON
+        taken = [
+            defined
+            for defined in self.naive.defined.values()
+            if defined.deleted_at is None and (defined.rollup_type is not RollupType.ADDON) == renewing
+        ]
+        refusal = self.read(move.make(self.book))
+        if move.anchored < 0:
+            assert isinstance(refusal, InvalidArgument)
+        elif taken:
+            assert isinstance(refusal, ExecutionCreditExists)
+        else:
+            assert refusal is None
+
+    @precondition(lambda self: self.naive.defined)
+    @rule(move=moves.resizes)
+    def resize(self, move: Resize) -> None:
+        stream, lot = self.lot_of(move.which)
+        deleted = self.naive.defined[stream].deleted_at is not None
+        used = 0 if lot.ended(self.book.now) else lot.used  # a renewal that is due comes first
+        refusal = self.read(move.make(self.book))
+        if deleted:
+            assert isinstance(refusal, ExecutionCreditNotFound)
+        elif move.credits < used:
+            assert isinstance(refusal, CreditsBelowUsed)
+            assert refusal.facts == {"credits": move.credits, "used": used}
+        else:
+            assert refusal is None
+            lot = self.naive.newest[stream]
+            assert lot.booked + lot.used == move.credits == self.naive.defined[stream].credits
+
+    @precondition(lambda self: self.naive.defined)
+    @rule(move=moves.deletes)
+    def delete(self, move: Delete) -> None:
+        stream, _ = self.lot_of(move.which)
+        deleted = self.naive.defined[stream].deleted_at is not None
+        refusal = self.read(move.make(self.book))
+        if deleted:
+            assert isinstance(refusal, ExecutionCreditNotFound)
+        else:
+            assert refusal is None
+            assert self.naive.newest[stream].booked == 0
+            assert self.naive.defined[stream].deleted_at == self.book.now
+
+    @rule(rollup_type=st.sampled_from(RollupType), credits=moves.allotments)
+    def open_when_there_is_room(self, rollup_type: RollupType, credits: int) -> None:
+        """So that most runs have something to use."""
+        if not any(defined.deleted_at is None for defined in self.naive.defined.values()):
+            assert self.read(Open(credits, rollup_type, 0).make(self.book)) is None
+
+
+TestGrants = GrantsMachine.TestCase
+TestExecutions = ExecutionsMachine.TestCase

@@ -1,0 +1,133 @@
+"""Following the log: own writes are read, runners do not get in each other's way, a broken model stops alone."""
+
+import pytest
+
+from ledger.application import BlockingLedger
+from ledger.domain.credits import credits_of
+from ledger.domain.refusals import PositionNotReached
+from ledger.domain.values import Kind, PoolKey
+from ledger.store.clock import Clock
+from ledger.store.database import Database, Role
+from projections.balances.queries import EMPTY, pool_balance
+from projections.lots.queries import LotStatus, lots_of_pool, statement_of_pool
+from projections.read_model import BALANCES, LOTS, READ_MODELS
+from projections.reading import Reader
+from projections.runner import Runner, advance, prepare
+from tests.conftest import Hands
+
+ACME = PoolKey(Kind.CREDIT_GRANT, "acme", "credits", None)
+
+
+def issue(books: BlockingLedger, amount: int = 100) -> int:
+    return books.issue_grant(
+        holder="acme", currency="credits", amount=amount, display_name="grant", grant_type="PAID"
+    ).position
+
+
+def test_a_client_reads_its_own_writes(books: BlockingLedger, database: Database, clock: Clock) -> None:
+    issue(books)
+    with Runner(database), Reader(database, clock=clock) as reader:
+        for used in range(1, 30):
+            position = books.consume(holder="acme", currency="credits", amount=1).position
+            with reader.snapshot(at_least=position) as snapshot:
+                assert pool_balance(snapshot, ACME).balance == credits_of(100 - used)
+                assert snapshot.position >= position
+                assert not snapshot.stale
+
+
+def test_rows_and_position_are_of_one_snapshot(books: BlockingLedger, database: Database, clock: Clock) -> None:
+    issue(books)
+    with Reader(database, clock=clock) as reader, database.connect(Role.PROJECTOR) as connection:
+        prepare(connection, database)
+        for model in READ_MODELS:
+            advance(connection, model)
+        with reader.snapshot() as snapshot:
+            books.consume(holder="acme", currency="credits", amount=1)
+            for model in READ_MODELS:
+                advance(connection, model)
+            assert snapshot.position == 1
+            assert pool_balance(snapshot, ACME).balance == credits_of(100)
+
+
+def test_without_a_runner_a_read_is_marked_stale(books: BlockingLedger, database: Database, clock: Clock) -> None:
+    with Reader(database, clock=clock) as reader, database.connect(Role.PROJECTOR) as connection:
+        prepare(connection, database)
+        issue(books)
+        with reader.snapshot() as snapshot:
+            assert snapshot.stale
+            assert snapshot.position == 0
+            assert pool_balance(snapshot, ACME) == EMPTY
+
+
+def test_only_a_named_position_is_insisted_on(
+    books: BlockingLedger, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.reading.NAMED_POSITION_WAIT_SECONDS_MAX", 0.05)
+    with Reader(database, clock=clock) as reader, database.connect(Role.PROJECTOR) as connection:
+        prepare(connection, database)
+        position = issue(books)
+        with pytest.raises(PositionNotReached) as refused, reader.snapshot(at_least=position):
+            pass
+        assert refused.value.facts == {"wanted": position, "reached": 0}
+
+
+def test_several_runners_fold_each_event_once(books: BlockingLedger, database: Database, clock: Clock) -> None:
+    with Runner(database), Runner(database), Runner(database), Reader(database, clock=clock) as reader:
+        position = 0
+        for _ in range(40):
+            position = issue(books, 1)
+        with reader.snapshot(at_least=position) as snapshot:
+            assert pool_balance(snapshot, ACME).granted == credits_of(40)
+            assert len(lots_of_pool(snapshot, ACME)) == 40
+
+
+def test_a_runner_that_was_overtaken_undoes_its_fold(books: BlockingLedger, database: Database) -> None:
+    with database.connect(Role.PROJECTOR) as slow, database.connect(Role.PROJECTOR) as fast:
+        prepare(slow, database)
+        issue(books)
+        with slow.transaction():
+            BALANCES.fold(slow, 0, 1)
+            # The slow one has not committed; the fast one must not fold the window a second time after it.
+            turn = fast.execute("SELECT position FROM projections WHERE name = 'balances'").fetchone()
+            assert turn == {"position": 0}
+            moved = slow.execute("UPDATE projections SET position = 1 WHERE name = 'balances' AND position = 0")
+            assert moved.rowcount == 1
+        assert advance(fast, BALANCES) is False
+        assert fast.execute(BALANCES.sql("SELECT granted FROM {table}")).fetchone() == {"granted": credits_of(100)}
+
+
+def test_a_broken_model_stops_alone_and_says_so(books: BlockingLedger, database: Database, clock: Clock) -> None:
+    with database.connect(Role.PROJECTOR) as connection:
+        prepare(connection, database)
+        connection.execute(LOTS.sql("ALTER TABLE {table} ADD CHECK (granted < 50)"))
+    position = issue(books, 100)
+    with Runner(database) as runner, Reader(database, clock=clock) as reader:
+        with reader.snapshot([BALANCES], at_least=position) as snapshot:
+            assert pool_balance(snapshot, ACME).balance == credits_of(100)
+        with reader.snapshot([LOTS]) as snapshot:
+            assert snapshot.stale
+        assert runner.alive
+        with database.connect(Role.READER) as connection:
+            failed = connection.execute("SELECT name, error FROM projections WHERE error IS NOT NULL").fetchall()
+        assert [row["name"] for row in failed] == ["lots"]
+        assert "check constraint" in failed[0]["error"]
+
+
+def test_a_statement_carries_the_balances_that_the_events_recorded(
+    books: BlockingLedger, database: Database, clock: Clock, hands: Hands
+) -> None:
+    issue(books)
+    debit = books.consume(holder="acme", currency="credits", amount=30)
+    books.refund(transaction_id=debit.transaction_id, amount=10)
+    position = books.void_grant(grant=debit.lot_id).position
+    with Runner(database), Reader(database, clock=clock) as reader, reader.snapshot(at_least=position) as snapshot:
+        told = [(entry.type, entry.amount, entry.pool_balance) for entry in statement_of_pool(snapshot, ACME)]
+        assert told == [
+            ("ledger.granted", credits_of(100), credits_of(100)),
+            ("ledger.debited", -credits_of(30), credits_of(70)),
+            ("ledger.refunded", credits_of(10), credits_of(80)),
+            ("ledger.voided", -credits_of(80), 0),
+        ]
+        (lot,) = lots_of_pool(snapshot, ACME)
+        assert lot.status(hands.now) is LotStatus.VOIDED
+        assert lot.voided_at == hands.now

@@ -1,0 +1,99 @@
+"""Every shape ever written is read for ever: through the mapper, and through the view, and both tell the same."""
+
+import json
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from ledger.domain.credits import credits_column, credits_of
+from ledger.domain.events import EVENT_TYPES, Event
+from ledger.store.database import Database, Role
+from ledger.store.mapper import COLUMNS, event_of_row
+from tests.store.golden import FOLDER, GOLDEN, path_of, row_of
+
+
+def golden(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(path_of(name).read_text())
+    return read
+
+
+def insert(database: Database, row: dict[str, str | None]) -> dict[str, Any]:
+    """Put a golden row into a real log as text, the way it was written; returns what our connections read."""
+    whole = {"position": "1", "transaction_last": "1", **row}
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+    values = [whole[column] for column in COLUMNS]
+    with database.connect(Role.WRITER) as connection:
+        connection.execute(
+            sql.SQL("INSERT INTO events ({}) VALUES ({})").format(columns, sql.SQL(", ").join([sql.SQL("%s")] * 30)),
+            values,
+        )
+        read = connection.execute("SELECT * FROM events").fetchone()
+        assert read is not None
+        return read
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_an_event_is_written_as_ever(name: str) -> None:
+    assert row_of(GOLDEN[name]) == golden(name)["row"]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_every_golden_row_is_read_as_its_event(database: Database, path: Any) -> None:
+    written = golden(path.stem)
+    event = event_of_row(insert(database, written["row"]))
+    assert json.loads(event.model_dump_json()) == written["event"]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_the_view_tells_the_same_as_the_mapper(database: Database, path: Any) -> None:
+    row = insert(database, golden(path.stem)["row"])
+    event = event_of_row(row)
+    with database.connect(Role.READER) as connection:
+        seen = connection.execute("SELECT * FROM movements").fetchone()
+    assert seen is not None
+    assert seen == {**dict.fromkeys(seen), **expected(event)}
+
+
+def expected(event: Event) -> dict[str, Any]:
+    """What the view should show of an event, told from the event alone; what is left out is null."""
+    values: dict[str, Any] = {
+        **event.transaction._asdict(),
+        **vars(event),
+        **vars(event)["pool"]._asdict(),
+        "position": 1,
+        "transaction_last": 1,
+        "stream_id": event.originator_id,
+        "version": event.originator_version,
+        "type": event.TOPIC,
+        "actor_kind": event.transaction.actor.kind,
+        "actor_key": event.transaction.actor.key,
+    }
+    if event.transaction.document is not None:
+        values["document_id"], values["document_sha256"] = event.transaction.document
+    if "after" in values:
+        names = ("lot_granted", "lot_used", "lot_balance", "pool_balance")
+        values |= dict(zip(names, values["after"], strict=True))
+        groups = values["account_groups"]
+        values["account_groups"] = None if groups is None else list(groups)
+    if values.get("terms") is not None:
+        values |= {f"lot_{name}": value for name, value in vars(values["terms"]).items()}
+        values["lot_priority"] = credits_of(values["lot_priority"])
+    if values.get("grant") is not None:
+        values["readable_id"] = values["grant"].readable_id
+        values["cost_amount"] = credits_of(values["grant"].cost.amount)
+        values["cost_currency"] = values["grant"].cost.currency
+    if "credits" in values:
+        values["allotment"] = values["credits"]
+    gone = {"originator_id", "originator_version", "transaction", "pool", "actor", "document", "after"}
+    gone |= {"terms", "grant", "credits", "created_at", "terms_version"}
+    return {name: value for name, value in values.items() if name not in gone}
+
+
+def test_every_event_type_has_a_golden_file() -> None:
+    topics = {golden(path.stem)["row"]["type"] for path in FOLDER.glob("*.json")}
+    assert topics == {event_type.TOPIC for event_type in EVENT_TYPES}
+
+
+def test_amounts_are_stored_with_nine_places() -> None:
+    assert golden("debited-v1")["row"]["amount"] == credits_column(-1) == "-0.000000001"
