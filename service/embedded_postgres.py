@@ -313,13 +313,19 @@ def major_version(binaries: Path) -> int:
 
 
 def _closed_parent(path: Path) -> Path | None:
-    """The first folder above `path` that other accounts cannot enter, or None."""
-    for folder in reversed(path.resolve().parents):
+    """The first folder above `path`, as named or as links lead to it, that other accounts cannot enter, or None."""
+    for folder in [*reversed(path.absolute().parents), *reversed(path.resolve().parents)]:
         if not folder.stat().st_mode & stat.S_IXOTH:
             return folder
     return None
 
 
 def _children_of(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
+    """Process ids of a process's children; none where there is no /proc (they end by themselves, a little later)."""
+    children = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = status.read_text().rpartition(")")[2].split()[1]
+            if int(parent) == pid:
+                children.append(int(status.parent.name))
+    return children
