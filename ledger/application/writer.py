@@ -221,6 +221,7 @@ class Writer:
     def _carry_out(self, commands: Sequence[Command]) -> Sequence[Outcome]:
         """Carry out commands as one transaction, whatever happens to the connection; one bad row fails only itself."""
         deadline = time.monotonic() + self.limits.outage_seconds_max
+        pause = RECONNECT_PAUSE_SECONDS
         while True:
             self._attempted = self._batch = None
             try:
@@ -238,6 +239,8 @@ class Writer:
                     outcomes = self._recover(commands, deadline, error)
                     if outcomes is not None:
                         return outcomes
+                    time.sleep(pause)
+                    pause = min(pause * 2, RECONNECT_PAUSE_SECONDS_MAX)
                     continue
                 self._undo()
                 if _is_taken_key(error):
@@ -484,10 +487,18 @@ class Writer:
             self._connection = None
 
     def _end_stalled_holder(self) -> None:
-        """The lock did not come free: if its holder waits for a client that has stopped, end its session."""
+        """The lock did not come free: if its holder waits for a client that has stopped, end its session.
+
+        Where that cannot be done, for want of a connection or of the right, the lock is waited for again.
+        """
         stalled = f"{self.limits.idle_in_transaction_milliseconds_max} milliseconds"
-        with self._database.connect(None) as connection:
-            ended = connection.execute(query("stalled_holder"), {"key": self._lock_key, "stalled": stalled}).fetchall()
+        holder = {"key": self._lock_key, "stalled": stalled}
+        try:
+            with self._database.connect(None) as connection:
+                ended = connection.execute(query("stalled_holder"), holder).fetchall()
+        except psycopg.Error as error:
+            log.warning("cannot end the session that holds the log: %s", error)
+            return
         if ended:
             log.warning("ended %d stalled session(s) that held the log", len(ended))
 

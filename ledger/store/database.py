@@ -19,6 +19,8 @@ from psycopg.rows import DictRow, dict_row
 from ledger.domain.credits import Credits, credits_from_column
 
 OLDEST_SERVER_VERSION = 150000
+NETWORK = {"tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""A network that silently swallows packets is noticed in some 25 seconds; what the DSN says wins."""
 
 
 class Role(StrEnum):
@@ -55,8 +57,9 @@ class Database:
         if role is not None:
             options["role"] = self.role_name(role)
         given = conninfo_to_dict(self.dsn).get("options") or ""
+        network = {name: value for name, value in NETWORK.items() if name not in conninfo_to_dict(self.dsn)}
         ours = " ".join(f"-c {name}={_escape(value)}" for name, value in options.items())
-        return make_conninfo(self.dsn, options=f"{given} {ours}".strip(), client_encoding="UTF8")
+        return make_conninfo(self.dsn, options=f"{given} {ours}".strip(), client_encoding="UTF8", **network)
 
     def connect(self, role: Role | None, **settings: str) -> "psycopg.Connection[DictRow]":
         """Open a connection; `settings` are session settings of the server by name."""
