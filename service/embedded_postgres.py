@@ -48,7 +48,6 @@ SETTINGS = {
     "synchronous_commit": "on",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
-    "wal_compression": "on",
     "checkpoint_timeout": "15min",
     "max_connections": "200",
     "timezone": "UTC",

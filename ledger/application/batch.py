@@ -27,7 +27,7 @@ from ledger.application.receipts import Outcome, Receipt
 from ledger.domain.burn_down import RecordedDebit
 from ledger.domain.decision import Decision
 from ledger.domain.due import settle_due
-from ledger.domain.events import LedgerEvent
+from ledger.domain.events import Debited, LedgerEvent
 from ledger.domain.instants import Instant
 from ledger.domain.pool import Pool
 from ledger.domain.refusals import (
@@ -49,7 +49,7 @@ from ledger.domain.values import (
     TransactionId,
 )
 from ledger.store.pools import load_debits, load_lots
-from ledger.store.side_tables import AcceptedKey, KeyScope, SideEffects, touches_side_tables
+from ledger.store.side_tables import AcceptedKey, KeyScope, SideEffects
 
 
 class ReplayFrom(NamedTuple):
@@ -110,41 +110,48 @@ class Batch:
             lot = next(iter(aggregate.lots.values()))
             self.pools[lot.pool].adopt(aggregate)
 
-    def decide_all(self, commands: Sequence[Command]) -> Iterator[AcceptedKey]:
-        """Decide commands in order; yields the keys they take as they take them."""
-        taken = self.accepted_keys
+    def decide_all(self, commands: Sequence[Command]) -> Iterator[LedgerEvent]:
+        """Decide commands in order; yields their events as they come to be."""
+        events = self.events
         for command in commands:
-            count = len(taken)
+            count = len(events)
             self.decide(command)
-            if len(taken) > count:
-                yield taken[count]
+            if len(events) == count + 1:
+                yield events[count]
+            else:
+                yield from events[count:]
 
     def decide(self, command: Command) -> None:
         """Decide one command and let its events take effect on the cached pools; a refusal changes nothing."""
-        outcome = self.answered_before(command)
-        if outcome is None:
-            try:
-                outcome = self._accept(command)
-            except Refusal as refusal:
-                outcome = refusal
-        self.outcomes.append(outcome)
+        scope = None
+        if command.idempotency_key is not None:
+            scope = (command.scope, command.idempotency_key, command.operation, command.kind)
+            taken = self._keys.get(scope)
+            if taken is not None:
+                self.outcomes.append(self._answered(taken, command))
+                return
+        try:
+            self.outcomes.append(self._accept(command, scope))
+        except Refusal as refusal:
+            self.outcomes.append(refusal)
 
     def answered_before(self, command: Command) -> Outcome | ReplayFrom | None:
-        """The answer to a command whose key is known to be taken: the first answer, or that the body is another."""
-        if command.idempotency_key is None:
-            return None
+        """The answer to a keyed command, if its key is known to be taken."""
+        assert command.idempotency_key is not None
         taken = self._keys.get((command.scope, command.idempotency_key, command.operation, command.kind))
-        if taken is None:
-            return None
+        return None if taken is None else self._answered(taken, command)
+
+    def _answered(self, taken: AcceptedKey, command: Command) -> Outcome | ReplayFrom:
+        """The first answer, or that the body is another."""
         body = command.body()
         if taken.body != body:
-            return IdempotencyKeyReused(command.idempotency_key, differing_fields(taken.body, body))
+            return IdempotencyKeyReused(taken.scope[1], differing_fields(taken.body, body))
         receipt = self._receipts.get(taken.position)
         if receipt is None:
             return ReplayFrom(taken.position)
         return replace(receipt, replayed=True)
 
-    def _accept(self, command: Command) -> Receipt:
+    def _accept(self, command: Command, scope: KeyScope | None) -> Receipt:
         pool = self._pool_of(command)
         transaction, document = self._transaction(command)
         decision = Decision(pool, transaction, self.ids)
@@ -153,20 +160,21 @@ class Batch:
             due = self._settle_due(decision, transaction)
         new_debit = _decide(command, decision, self)
         events = decision.events
-        if not due and len(events) == 0 and not isinstance(command, SettleDue):
-            raise AssertionError(f"{command.operation} was accepted without an event")
-        self._take_effect(pool, events)
+        for event in events:
+            pool.evolve(event)
+            if type(event) is not Debited or event.after.balance == 0:  # an ordinary debit touches the log alone
+                self.effects.follow(event, pool)
         if new_debit is not None:
             self.debits[new_debit.debit_id] = new_debit
         own = tuple(events[due:])
         first = self.head + len(self.events) + due + 1
         self.events += events
         receipt = Receipt(transaction.transaction_id, first + len(own) - 1 if own else 0, own)
-        if document is not None and own:
+        if not own:
+            return receipt
+        if document is not None:
             self.documents.append(document)
-        key = command.idempotency_key
-        if key is not None and own:
-            scope = (command.scope, key, command.operation, command.kind)
+        if scope is not None:
             accepted = AcceptedKey(scope, command.body(), NORMALISER_VERSION, transaction.transaction_id, first)
             self._keys[scope] = accepted
             self.accepted_keys.append(accepted)
@@ -209,12 +217,6 @@ class Batch:
         if not decision.events:
             decision.pool.look_for_due()
         return len(decision.events)
-
-    def _take_effect(self, pool: Pool, events: list[LedgerEvent]) -> None:
-        for event in events:
-            pool.evolve(event)
-            if touches_side_tables(event):
-                self.effects.follow(event, pool)
 
 
 def _decide(command: Command, decision: Decision, batch: Batch) -> RecordedDebit | None:

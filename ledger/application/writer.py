@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -351,29 +351,33 @@ class Writer:
 
     def _decide_then_append(self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]) -> None:
         """Few commands: decide, then send everything at once."""
-        for command in commands:
-            batch.decide(command)
+        events = list(batch.decide_all(commands))
         self._look_up_refused(connection, batch, commands)
-        pipelined = len(batch.events) < PIPELINED_EVENTS_MAX
-        with connection.pipeline() if pipelined else nullcontext():
-            write_keys(connection, batch.accepted_keys)
-            self._append_and_commit(connection, batch)
+        with connection.pipeline() if len(events) < PIPELINED_EVENTS_MAX else nullcontext():
+            self._append(connection, batch, events)
+            self._commit(connection, batch)
 
     def _decide_while_appending(
         self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]
     ) -> None:
-        """Many commands: the server takes in the first ones' keys while the next are decided, then the events."""
-        write_keys(connection, batch.decide_all(commands))
+        """Many commands: the log takes in the first ones' events while the next are decided."""
+        self._append(connection, batch, batch.decide_all(commands))
         self._look_up_refused(connection, batch, commands)
-        self._append_and_commit(connection, batch)
+        self._commit(connection, batch)
 
-    def _append_and_commit(self, connection: Connection[DictRow], batch: Batch) -> None:
-        """Append, commit, wake the followers. `_attempted` lets a lost reply be cleared up afterwards."""
+    def _append(self, connection: Connection[DictRow], batch: Batch, events: Iterable[LedgerEvent]) -> None:
+        with self._datastore.pin(PinnedTransaction(connection, batch.head)):
+            self._events.put(events)  # type: ignore[arg-type]  # ours takes them as they come
+
+    def _commit(self, connection: Connection[DictRow], batch: Batch) -> None:
+        """Keys and side tables, then commit and wake the followers.
+
+        `_attempted` lets a lost reply be cleared up afterwards.
+        """
         if not batch.events:
             connection.execute("ROLLBACK")
             return
-        with self._datastore.pin(PinnedTransaction(connection, batch.head)):
-            self._events.put(batch.events)
+        write_keys(connection, batch.accepted_keys)
         if batch.documents:
             write_documents(connection, batch.documents)
         write_side_effects(connection, batch.effects)

@@ -14,7 +14,7 @@ from ledger.domain.events import (
     Refunded,
     Voided,
 )
-from ledger.domain.lots import LawBroken, Lot, check_version, lot_in
+from ledger.domain.lots import LawBroken, Lot, move_lot
 from ledger.domain.refusals import CreditGrantAlreadyVoided, CreditGrantCannotBeVoided
 from ledger.domain.values import Cause, GrantType, LotId, StreamId, Terms
 
@@ -64,8 +64,7 @@ def evolve(grant: CreditGrant | None, event: LedgerEvent) -> CreditGrant:
         case Debited() | Refunded() | Voided() | Expired():
             if grant is None:
                 raise LawBroken(f"grant {event.originator_id} moved before it was issued")
-            check_version(grant.version, event)
-            lot_in(grant.lots, event).move(event)
+            move_lot(grant.lots, grant.version, event)
             grant.version = event.originator_version
             return grant
         case Granted():

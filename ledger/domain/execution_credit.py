@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from ledger.domain.credits import Credits
 from ledger.domain.events import Debited, ExecutionCreditDefined, Expired, Granted, LedgerEvent, Refunded, Voided
 from ledger.domain.instants import Instant, add_months, months_between
-from ledger.domain.lots import LawBroken, Lot, check_version, lot_in
+from ledger.domain.lots import LawBroken, Lot, check_version, move_lot
 from ledger.domain.refusals import CreditsBelowUsed, ExecutionCreditExists, ExecutionCreditNotFound, InvalidArgument
 from ledger.domain.values import MONTHS_PER_PERIOD, Cause, CreditType, LotId, PoolKey, RollupType, StreamId, Terms
 
@@ -150,15 +150,16 @@ def evolve(credit: ExecutionCredit | None, event: LedgerEvent) -> ExecutionCredi
         if not isinstance(event, ExecutionCreditDefined) or event.originator_version != 1:
             raise LawBroken(f"execution credit {event.originator_id} moved before it was defined")
         return ExecutionCredit(event.originator_id, event.originator_version, {}, event, event.originator_version)
-    check_version(credit.version, event)
     match event:
         case Debited() | Refunded() | Voided() | Expired():
-            lot_in(credit.lots, event).move(event)
+            move_lot(credit.lots, credit.version, event)
         case ExecutionCreditDefined():
+            check_version(credit.version, event)
             credit.definition, credit.definition_version = event, event.originator_version
             if event.deleted_at is not None and credit.present_lot_id is not None:
                 credit.present_lot.voided = True
         case Granted():
+            check_version(credit.version, event)
             lot = credit.lots.get(event.lot)
             if lot is None:
                 lot = Lot(

@@ -92,12 +92,13 @@ def check_version(version: int, event: Event) -> None:
         raise LawBroken(f"stream {event.originator_id}: version {event.originator_version} follows {version}")
 
 
-def lot_in(lots: dict[LotId, Lot], event: Movement) -> Lot:
-    """The lot an event is about, among those of its stream."""
+def move_lot(lots: dict[LotId, Lot], version: int, event: Movement) -> None:
+    """Apply a movement to the one of a stream's lots that it is about; `version` is where the stream was."""
     lot = lots.get(event.lot)
     if lot is None:
         raise LawBroken(f"stream {event.originator_id} has no lot {event.lot}")
-    return lot
+    check_version(version, event)
+    lot.move(event)
 
 
 def burn_down_key(terms: Terms, grant_type: GrantType | None, stream_id: StreamId) -> BurnDownKey:

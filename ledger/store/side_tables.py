@@ -4,15 +4,14 @@ Everything here follows from the events alone, so that `doctor` can derive it ag
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, TypeAlias
 
 from psycopg import Connection, sql
 from psycopg.rows import DictRow
 
-from ledger.domain.events import Debited, ExecutionCreditDefined, Granted, LedgerEvent
+from ledger.domain.events import ExecutionCreditDefined, Granted, LedgerEvent
 from ledger.domain.instants import Instant
 from ledger.domain.pool import Pool
 from ledger.domain.values import Kind, LotId, PoolKey, RollupType, StreamId
@@ -101,11 +100,6 @@ class SideEffects:
         self.opened[stream_id] = row
 
 
-def touches_side_tables(event: LedgerEvent) -> bool:
-    """An ordinary debit touches none: only one that empties its lot does."""
-    return type(event) is not Debited or event.after.balance == 0
-
-
 def write_side_effects(connection: Connection[DictRow], effects: SideEffects) -> None:
     """Bring claims, open lots and due up to date."""
     if effects.released:
@@ -128,24 +122,20 @@ def write_side_effects(connection: Connection[DictRow], effects: SideEffects) ->
             connection.execute(query("open_due"), due)
 
 
-def write_keys(connection: Connection[DictRow], keys: Iterable[AcceptedKey]) -> None:
+def write_keys(connection: Connection[DictRow], keys: Sequence[AcceptedKey]) -> None:
     """Keep the keys of the accepted commands; they commit with their events.
 
-    `keys` may still be in the making: they are taken as they come. Raises UniqueViolation (idempotency_key) if one is
-    taken already.
+    Raises UniqueViolation (idempotency_key) if one of them is taken already.
     """
-    coming = iter(keys)
-    few = list(islice(coming, COPY_EVENTS_MIN))
-    if len(few) < COPY_EVENTS_MIN:
-        if few:
-            rows = [(*key.scope, key.body, key.normaliser_version, key.transaction_id, key.position) for key in few]
-            connection.execute(query("append_keys"), [json.dumps(rows)], prepare=True)
+    if not keys:
+        return
+    if len(keys) < COPY_EVENTS_MIN:
+        rows = [(*key.scope, key.body, key.normaliser_version, key.transaction_id, key.position) for key in keys]
+        connection.execute(query("append_keys"), [json.dumps(rows)], prepare=True)
         return
     with connection.cursor().copy(COPY_KEYS) as copy:
-        chunk = few
-        while chunk:
-            copy.write("".join(map(_line_of_key, chunk)))
-            chunk = list(islice(coming, LINES_PER_WRITE))
+        for first in range(0, len(keys), LINES_PER_WRITE):
+            copy.write("".join(map(_line_of_key, keys[first : first + LINES_PER_WRITE])))
 
 
 def write_documents(connection: Connection[DictRow], documents: Iterable[tuple[str, str, str]]) -> None:
