@@ -52,20 +52,36 @@ def _make_roles(connection: "psycopg.Connection[DictRow]", database: Database) -
                     f"role {name} is missing and this account may not create it: "
                     f"run the migration once as an account with CREATEROLE"
                 ) from None
-        member = "SELECT pg_has_role(current_user, %s, 'MEMBER') AS member"
-        row = connection.execute(member, [name]).fetchone()
-        if row is None or not row["member"]:
-            connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
-    owner, projector = (sql.Identifier(database.role_name(role)) for role in (Role.OWNER, Role.PROJECTOR))
-    connection.execute(sql.SQL("GRANT {} TO {}").format(projector, owner))
+        _be_able_to_take(connection, name)
+    owner, projector = database.role_name(Role.OWNER), database.role_name(Role.PROJECTOR)
+    granted = connection.execute("SELECT pg_has_role(%s, %s, 'MEMBER') AS yes", [owner, projector]).fetchone()
+    if granted is None or not granted["yes"]:
+        connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(projector), sql.Identifier(owner)))
+
+
+def _be_able_to_take(connection: "psycopg.Connection[DictRow]", role: str) -> None:
+    """From PostgreSQL 16 on, whoever made a role may grant it, to himself too, but may not take it before he has."""
+    name = sql.Identifier(role)
+    try:
+        connection.execute(sql.SQL("SET ROLE {}").format(name))
+        connection.execute("RESET ROLE")
+    except psycopg.errors.InsufficientPrivilege:
+        try:
+            connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
+        except psycopg.errors.InsufficientPrivilege:
+            raise UnusableDatabase(
+                f"this account may not take the role {role}: as the account that made it, GRANT {role} to this one"
+            ) from None
 
 
 def _make_schema(connection: "psycopg.Connection[DictRow]", database: Database) -> None:
-    connection.execute(
-        sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(
-            sql.Identifier(database.schema), sql.Identifier(database.role_name(Role.OWNER))
+    known = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [database.schema]).fetchone()
+    if known is None:
+        connection.execute(
+            sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(
+                sql.Identifier(database.schema), sql.Identifier(database.role_name(Role.OWNER))
+            )
         )
-    )
 
 
 def _apply_missing(connection: "psycopg.Connection[DictRow]", database: Database) -> list[str]:

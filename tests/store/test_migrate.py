@@ -3,8 +3,12 @@
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from ledger.application import BlockingLedger, CreditLedger
 from ledger.store import migrate as migrating
 from ledger.store.database import Database, Role, UnusableDatabase
 from ledger.store.migrate import migrate, migrations
@@ -41,6 +45,29 @@ def test_a_database_that_is_newer_than_the_code_is_refused(database: Database) -
 def test_a_schema_has_a_plain_name(name: str) -> None:
     with pytest.raises(UnusableDatabase):
         Database("dbname=postgres", name)
+
+
+def test_an_account_that_has_only_the_roles_can_open_the_ledger(database: Database) -> None:
+    password = str(conninfo_to_dict(database.dsn).get("password") or secrets.token_hex(8))
+    account = f"{database.schema}_service"
+    with psycopg.connect(database.dsn, autocommit=True) as connection:
+        made = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(account), sql.Literal(password))
+        connection.execute(made)
+        for role in Role:
+            granted = sql.SQL("GRANT {} TO {}").format(
+                sql.Identifier(database.role_name(role)), sql.Identifier(account)
+            )
+            connection.execute(granted)
+    service = Database(make_conninfo(database.dsn, user=account, password=password), database.schema)
+    try:
+        assert migrate(service) == []
+        with CreditLedger(service) as ledger:
+            BlockingLedger(ledger).issue_grant(
+                holder="acme", currency="c", amount=1, display_name="g", grant_type="PAID"
+            )
+    finally:
+        with psycopg.connect(database.dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(account)))
 
 
 def test_two_ledgers_share_a_server_and_nothing_else(server_dsn: str, database: Database) -> None:
