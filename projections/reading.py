@@ -26,12 +26,17 @@ PAUSE_SECONDS_MAX = 0.008
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One consistent state of some read models. `position` is how far they had come, `now` the instant of the read."""
+    """One consistent state of some read models, and the instant of the read.
+
+    `position` is how far all of them had come; `positions` tells each one's own, which may be beyond it.
+    `now` is max(clock, last recorded_at), as the writer's would be.
+    """
 
     connection: Connection[DictRow]
     position: int
+    positions: Mapping[str, int]
     stale: bool
-    """The head was not reached in time; the rows are right as of `position`."""
+    """The head was not reached in time; each model's rows are right as of its own position."""
     now: Instant
 
     def one(self, text: sql.Composed, values: Mapping[str, Any]) -> DictRow | None:
@@ -79,10 +84,16 @@ class Reader:
             self._wait(connection, models, wanted, at_least)
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                reached = _position(connection, models)
+                positions = _positions(connection, models)
+                reached = min(positions.values())
                 if at_least is not None and reached < at_least:
                     raise PositionNotReached(wanted=at_least, reached=reached)
-                yield Snapshot(connection, reached, reached < wanted, self._clock.read(connection))
+                yield Snapshot(connection, reached, positions, reached < wanted, self._now(connection))
+
+    def _now(self, connection: Connection[DictRow]) -> Instant:
+        instant = self._clock.read(connection)
+        head = connection.execute(statement("projections", "queries/head.sql")).fetchone()
+        return instant if head is None else max(instant, head["recorded_at"])
 
     def _wait(
         self, connection: Connection[DictRow], models: Sequence[ReadModel], wanted: int, at_least: int | None
@@ -90,7 +101,7 @@ class Reader:
         started = time.monotonic()
         pause = PAUSE_SECONDS
         while True:
-            reached = _position(connection, models)
+            reached = min(_positions(connection, models).values())
             if reached >= wanted:
                 return
             waited = time.monotonic() - started
@@ -101,11 +112,11 @@ class Reader:
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
 
 
-def _position(connection: Connection[DictRow], models: Sequence[ReadModel]) -> int:
-    """How far all of these have come; a version that has not been started is at 0."""
-    positions = []
+def _positions(connection: Connection[DictRow], models: Sequence[ReadModel]) -> dict[str, int]:
+    """How far each of these has come; a version that has not been started is at 0."""
+    positions = {}
     for model in models:
         named = {"name": model.name, "version": model.version}
         row = connection.execute(statement("projections", "queries/position.sql"), named).fetchone()
-        positions.append(0 if row is None else row["position"])
-    return min(positions)
+        positions[model.name] = 0 if row is None else row["position"]
+    return positions

@@ -69,8 +69,8 @@ class Runner:
                 with self._database.connect(Role.PROJECTOR) as connection:
                     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"{self._database.schema}_events")))
                     self._follow(connection)
-            except psycopg.OperationalError as error:
-                log.warning("the runner lost the database: %s", error)
+            except Exception as error:  # whatever it was, read models are behind until somebody follows again
+                log.warning("the runner starts again: %s", error, exc_info=not isinstance(error, psycopg.Error))
                 self._stopping.wait(RETRY_SECONDS)
 
     def _follow(self, connection: Connection[DictRow]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ledger.application import BlockingLedger, CreditLedger
-from ledger.application.writer import WriterLimits
+from ledger.application.limits import WriterLimits
 from ledger.store.clock import Clock, set_test_clock
 from ledger.store.database import Database, Role
 from ledger.store.migrate import migrate

@@ -22,6 +22,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,6 +90,8 @@ class EmbeddedPostgres:
         """Start the server, making the data folder first if it is new; return when it answers."""
         if self.process is not None:
             return self
+        if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
+            raise EmbeddedPostgresError("start the server from the main thread: it would end with any other")
         deadline = time.monotonic() + self.start_seconds_max
         try:
             self._prepare_folder()

@@ -1,7 +1,7 @@
 """One batch while it is being decided: commands in order, on cached pools, with nothing written yet."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,16 +13,15 @@ from ledger.application.commands import (
     Command,
     ConsumeCredits,
     DeleteExecutionCredit,
-    Document,
     IssueGrant,
     OpenExecutionCredit,
     RefundDebit,
     ResizeExecutionCredit,
     SettleDue,
     VoidGrant,
-    differing_fields,
 )
 from ledger.application.ids import TimeOrderedIds
+from ledger.application.inputs import Document, differing_fields
 from ledger.application.receipts import Outcome, Receipt
 from ledger.domain.burn_down import RecordedDebit
 from ledger.domain.decision import Decision
@@ -81,13 +80,16 @@ class Batch:
         self._receipts: dict[int, Receipt] = {}
         """The answers of this batch's keys, by first position."""
 
-    def know_keys(self, rows: Sequence[DictRow]) -> None:
-        """Take in the keys of this batch's commands that the log has already."""
+    def know_keys(self, rows: Sequence[DictRow]) -> dict[KeyScope, AcceptedKey]:
+        """Take in the keys of this batch's commands that the log has already; returns them."""
+        found: dict[KeyScope, AcceptedKey] = {}
         for row in rows:
             scope = (row["holder"], row["key"], row["operation"], Kind(row["kind"]))
-            self._keys[scope] = AcceptedKey(
+            found[scope] = AcceptedKey(
                 scope, row["body"], row["normaliser_version"], row["transaction_id"], row["position"]
             )
+        self._keys |= found
+        return found
 
     def know_lots(self, connection: Connection[DictRow], commands: Sequence[Command]) -> None:
         """Load what refunds and voids need besides the open lots, as it is under the lock."""
@@ -110,10 +112,12 @@ class Batch:
             lot = next(iter(aggregate.lots.values()))
             self.pools[lot.pool].adopt(aggregate)
 
-    def decide_all(self, commands: Sequence[Command]) -> Iterator[LedgerEvent]:
-        """Decide commands in order; yields their events as they come to be."""
+    def decide_all(self, commands: Sequence[Command], events_max: int) -> Iterator[LedgerEvent]:
+        """Decide commands in order, until there are `events_max` events; yields the events as they come to be."""
         events = self.events
         for command in commands:
+            if len(events) >= events_max:
+                return
             count = len(events)
             self.decide(command)
             if len(events) == count + 1:
@@ -125,7 +129,7 @@ class Batch:
         """Decide one command and let its events take effect on the cached pools; a refusal changes nothing."""
         scope = None
         if command.idempotency_key is not None:
-            scope = (command.scope, command.idempotency_key, command.operation, command.kind)
+            scope = key_scope(command, self.streams)
             taken = self._keys.get(scope)
             if taken is not None:
                 self.outcomes.append(self._answered(taken, command))
@@ -135,11 +139,10 @@ class Batch:
         except Refusal as refusal:
             self.outcomes.append(refusal)
 
-    def answered_before(self, command: Command) -> Outcome | ReplayFrom | None:
-        """The answer to a keyed command, if its key is known to be taken."""
-        assert command.idempotency_key is not None
-        taken = self._keys.get((command.scope, command.idempotency_key, command.operation, command.kind))
-        return None if taken is None else self._answered(taken, command)
+    def answered(self, taken: dict[KeyScope, AcceptedKey], command: Command) -> Outcome | ReplayFrom | None:
+        """The answer to a keyed command, if its key is among those taken."""
+        accepted = taken.get(key_scope(command, self.streams))
+        return None if accepted is None else self._answered(accepted, command)
 
     def _answered(self, taken: AcceptedKey, command: Command) -> Outcome | ReplayFrom:
         """The first answer, or that the body is another."""
@@ -156,7 +159,7 @@ class Batch:
         transaction, document = self._transaction(command)
         decision = Decision(pool, transaction, self.ids)
         due = 0
-        if pool.next_due_at <= self.now:
+        if pool.next_due_at <= self.now and not isinstance(command, SettleDue):
             due = self._settle_due(decision, transaction)
         new_debit = _decide(command, decision, self)
         events = decision.events
@@ -230,7 +233,9 @@ def _decide(command: Command, decision: Decision, batch: Batch) -> RecordedDebit
         case ResizeExecutionCredit() | DeleteExecutionCredit():
             command.decide(decision, batch.streams.get(command.credit))
         case SettleDue():
-            pass
+            settle_due(decision)
+            if not decision.events:
+                decision.pool.look_for_due()
         case _:
             raise AssertionError(f"no decision for {command!r}")
     return None
@@ -257,11 +262,15 @@ def _not_found(command: Command) -> Refusal:
     return ExecutionCreditNotFound(name)
 
 
-def keys_wanted(commands: Sequence[Command]) -> str | None:
+def key_scope(command: Command, streams: Mapping[str, StreamId]) -> KeyScope:
+    """What a command's key is unique in; a grant or credit counts by its id, whichever name the command gave it."""
+    scope = command.scope
+    if command.pool is None:
+        scope = streams.get(scope, scope)
+    return (scope, command.idempotency_key or "", command.operation, command.kind)
+
+
+def keys_wanted(commands: Sequence[Command], streams: Mapping[str, StreamId]) -> str | None:
     """All idempotency keys of a batch, as the look-up takes them, or None where there is none."""
-    wanted = [
-        (command.scope, command.idempotency_key, command.operation, command.kind)
-        for command in commands
-        if command.idempotency_key is not None
-    ]
+    wanted = [key_scope(command, streams) for command in commands if command.idempotency_key is not None]
     return json.dumps(wanted) if wanted else None

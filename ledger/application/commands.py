@@ -4,22 +4,31 @@ A command that exists is well-formed; whether it may happen is decided by the do
 Decimal and kept as Credits. Every command takes an idempotency key of 1 to 255 characters.
 """
 
-import hashlib
-import json
-import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
-from functools import lru_cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from ledger.application.ids import readable_grant_id
+from ledger.application.inputs import (
+    Document,
+    account_groups_of,
+    actor_of,
+    canonical,
+    choice,
+    currency_of,
+    dimensions_of,
+    exact,
+    id_of,
+    json_object_of,
+    plain,
+    positive,
+    quoted,
+)
 from ledger.domain import credit_grant, execution_credit
 from ledger.domain.burn_down import RecordedDebit
-from ledger.domain.credits import Credits, credits_of, credits_text
+from ledger.domain.credits import credits_text
 from ledger.domain.decision import Decision
 from ledger.domain.events import Cost, GrantDetails
 from ledger.domain.execution_credit import ExecutionCredit
@@ -32,9 +41,7 @@ from ledger.domain.refusals import (
     TransactionNotFound,
 )
 from ledger.domain.values import (
-    ACCOUNT_GROUPS_MAX,
     KEY_CHARACTERS_MAX,
-    METADATA_BYTES_MAX,
     SYSTEM,
     TEXT_CHARACTERS_MAX,
     Actor,
@@ -51,26 +58,8 @@ from ledger.domain.values import (
 )
 
 NORMALISER_VERSION = 1
-Chosen = TypeVar("Chosen", bound=StrEnum)
-_NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 USE_AHEAD_MAX = timedelta(seconds=5)
 """A use that lies up to this far ahead is taken as now (clocks of callers differ); more is refused."""
-
-
-@dataclass(slots=True, frozen=True)
-class Document:
-    """Free text of a command. It is salted, so that its hash tells nothing once it is erased."""
-
-    body: str
-    sha256: str
-
-    @classmethod
-    def of(cls, **texts: object) -> "Document | None":
-        given = {name: value for name, value in texts.items() if value is not None}
-        if not given:
-            return None
-        body = canonical({**given, "salt": secrets.token_hex(16)})
-        return cls(body, hashlib.sha256(body.encode()).hexdigest())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,13 +81,15 @@ class Command:
 
     def check_envelope(self) -> None:
         if self.idempotency_key is not None:
-            text_of(self.idempotency_key, field="idempotencyKey", characters_max=KEY_CHARACTERS_MAX)
+            self.idempotency_key = text_of(
+                self.idempotency_key, field="idempotencyKey", characters_max=KEY_CHARACTERS_MAX
+            )
         if self.actor is not SYSTEM:
-            text_of(self.actor.key, field="actor")
+            self.actor = actor_of(self.actor)
         if self.correlation_id is not None:
-            text_of(self.correlation_id, field="correlationId")
+            self.correlation_id = text_of(self.correlation_id, field="correlationId")
         if self.causation_id is not None:
-            text_of(self.causation_id, field="causationId")
+            self.causation_id = text_of(self.causation_id, field="causationId")
 
     @property
     def scope(self) -> str:
@@ -133,10 +124,10 @@ class ConsumeCredits(Command):
 
     def __post_init__(self) -> None:
         self.check_envelope()
-        text_of(self.holder, field="holder")
-        text_of(self.currency, field="currency")
+        self.holder = text_of(self.holder, field="holder")
+        self.currency = text_of(self.currency, field="currency")
         if self.resource is not None:
-            text_of(self.resource, field="resource")
+            self.resource = text_of(self.resource, field="resource")
         if type(self.kind) is not Kind:
             self.kind = choice(Kind, self.kind, field="kind")
         self.amount = positive(self.amount)
@@ -154,7 +145,7 @@ class ConsumeCredits(Command):
 
     def body(self) -> str:
         if (self.resource or self.use_at or self.account_groups or self.dimensions) is None:
-            return f'{{"amount":"{credits_text(self.amount)}","currency":{_quoted(self.currency)}}}'
+            return f'{{"amount":"{credits_text(self.amount)}","currency":{quoted(self.currency)}}}'
         return canonical(self.normalised())
 
     def normalised(self) -> dict[str, object]:
@@ -202,22 +193,21 @@ class IssueGrant(Command):
     priority: str | int | Decimal = 50
     comment: str | None = None
     metadata: Mapping[str, object] | None = None
-    readable_id: str = field(default_factory=readable_grant_id)
+    readable_id: str = field(default_factory=readable_grant_id, init=False)
 
     def __post_init__(self) -> None:
         self.check_envelope()
-        text_of(self.holder, field="holder")
-        text_of(self.currency, field="currency")
+        self.holder = text_of(self.holder, field="holder")
+        self.currency = text_of(self.currency, field="currency")
         if self.resource is not None:
-            text_of(self.resource, field="resource")
-        text_of(self.display_name, field="displayName")
+            self.resource = text_of(self.resource, field="resource")
+        self.display_name = text_of(self.display_name, field="displayName")
         if self.comment is not None:
-            text_of(self.comment, field="comment", characters_max=TEXT_CHARACTERS_MAX)
+            self.comment = text_of(self.comment, field="comment", characters_max=TEXT_CHARACTERS_MAX)
         self.amount = positive(self.amount)
         self.grant_type = choice(GrantType, self.grant_type, field="grantType")
         self.cost = exact(self.cost, field="cost")
-        if len(self.cost_currency) != 3 or not (self.cost_currency.isascii() and self.cost_currency.isupper()):
-            raise InvalidArgument("costCurrency", "must be an ISO 4217 code, three capital letters")
+        self.cost_currency = currency_of(self.cost_currency, field="costCurrency")
         if self.grant_type is GrantType.PROMOTIONAL and self.cost > 0:
             raise InvalidArgument("cost", "must be 0 for a promotional grant")
         self.priority = exact(self.priority, field="priority")
@@ -226,7 +216,7 @@ class IssueGrant(Command):
         self.effective_at = optional_instant(self.effective_at, field="effectiveAt")
         self.expires_at = optional_instant(self.expires_at, field="expireAt")
         if self.metadata is not None:
-            metadata_of(self.metadata)
+            self.metadata = json_object_of(self.metadata, field="metadata")
         self.pool = PoolKey(self.kind, self.holder, self.currency, self.resource)
 
     @property
@@ -282,11 +272,11 @@ class RefundDebit(Command):
 
     def __post_init__(self) -> None:
         self.check_envelope()
-        text_of(self.transaction_id, field="transactionId")
+        self.transaction_id = id_of(self.transaction_id, field="transactionId")
         self.kind = choice(Kind, self.kind, field="kind")
         self.amount = None if self.amount is None else positive(self.amount)
         if self.reason is not None:
-            text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
+            self.reason = text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
 
     @property
     def scope(self) -> str:
@@ -317,9 +307,9 @@ class VoidGrant(Command):
 
     def __post_init__(self) -> None:
         self.check_envelope()
-        text_of(self.grant, field="id")
+        self.grant = id_of(self.grant, field="id")
         if self.reason is not None:
-            text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
+            self.reason = text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
 
     @property
     def scope(self) -> str:
@@ -353,13 +343,13 @@ class OpenExecutionCredit(Command):
 
     def __post_init__(self) -> None:
         self.check_envelope()
-        text_of(self.company, field="companyId")
+        self.company = text_of(self.company, field="companyId")
         self.credit_type = choice(CreditType, self.credit_type, field="creditType")
         self.rollup_type = choice(RollupType, self.rollup_type, field="rollupType")
         self.credits = positive(self.credits, field="credits")
         self.period_anchor = optional_instant(self.period_anchor, field="periodAnchor")
         if self.company_label is not None:
-            text_of(self.company_label, field="companyLabel")
+            self.company_label = text_of(self.company_label, field="companyLabel")
         self.pool = PoolKey(self.kind, self.company, self.credit_type.value, None)
 
     @property
@@ -413,7 +403,7 @@ class ResizeExecutionCredit(ExecutionCreditCommand):
 
     def __post_init__(self) -> None:
         self.check_envelope()
-        text_of(self.credit, field="id")
+        self.credit = id_of(self.credit, field="id")
         self.credits = positive(self.credits, field="credits")
 
     def normalised(self) -> dict[str, object]:
@@ -431,7 +421,7 @@ class DeleteExecutionCredit(ExecutionCreditCommand):
 
     def __post_init__(self) -> None:
         self.check_envelope()
-        text_of(self.credit, field="id")
+        self.credit = id_of(self.credit, field="id")
 
     def normalised(self) -> dict[str, object]:
         return {}
@@ -450,85 +440,21 @@ class SettleDue(Command):
     kind: Kind = field(init=False)  # type: ignore[misc]  # the pool's
 
     def __post_init__(self) -> None:
-        self.pool = self.due_pool
-        self.kind = self.due_pool.kind
+        self.check_envelope()
+        if not isinstance(self.due_pool, PoolKey):
+            raise InvalidArgument("pool", "must be a PoolKey")
+        kind, holder, currency, resource = self.due_pool
+        self.kind = choice(Kind, kind, field="kind")
+        self.pool = PoolKey(
+            self.kind,
+            text_of(holder, field="holder"),
+            text_of(currency, field="currency"),
+            None if resource is None else text_of(resource, field="resource"),
+        )
 
     @property
     def scope(self) -> str:
         return self.due_pool.holder
 
     def normalised(self) -> dict[str, object]:
-        return {}
-
-
-def choice(enumeration: type[Chosen], value: Any, *, field: str) -> Chosen:
-    """One of an enumeration's values, given as itself or as its text."""
-    try:
-        return enumeration(value)
-    except ValueError:
-        raise InvalidArgument(field, f"must be one of {', '.join(enumeration)}") from None
-
-
-def canonical(values: Mapping[str, object]) -> str:
-    """JSON in one spelling: keys sorted, nulls left out, no spaces."""
-    given = {name: value for name, value in values.items() if value is not None}
-    return json.dumps(given, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def differing_fields(first: str, second: str) -> tuple[str, ...]:
-    """The fields in which two canonical bodies differ."""
-    one, other = json.loads(first), json.loads(second)
-    return tuple(sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name)))
-
-
-def positive(value: Any, *, field: str = "amount") -> Credits:
-    """An amount of credits above zero."""
-    units = credits_of(value, field=field)
-    if units == 0:
-        raise InvalidArgument(field, "must be above zero")
-    return units
-
-
-def exact(value: str | int | Decimal, *, field: str) -> Decimal:
-    """A non-negative decimal with at most 9 places, for costs and priorities."""
-    credits_of(value, field=field)
-    return Decimal(value)
-
-
-def plain(value: str | int | Decimal) -> str:
-    """A non-negative decimal's shortest text."""
-    return credits_text(credits_of(value))
-
-
-def account_groups_of(groups: object) -> tuple[str, ...]:
-    """Account group ids, sorted and without repeats: a debit counts once however often a group is named."""
-    if isinstance(groups, str) or not isinstance(groups, list | tuple) or len(groups) > ACCOUNT_GROUPS_MAX:
-        raise InvalidArgument("accountGroupIds", f"must be a list of at most {ACCOUNT_GROUPS_MAX} texts")
-    return tuple(sorted({text_of(group, field="accountGroupIds") for group in groups}))
-
-
-def dimensions_of(dimensions: Mapping[str, str]) -> dict[str, str]:
-    """Dimensions of a use: texts by name, within the size of metadata."""
-    checked = {
-        text_of(name, field="dimensions"): text_of(value, field="dimensions") for name, value in dimensions.items()
-    }
-    metadata_of(checked)
-    return checked
-
-
-def metadata_of(metadata: Mapping[str, object]) -> None:
-    """Metadata: JSON of at most 16 KiB that every later reader can hold."""
-    try:
-        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError):
-        raise InvalidArgument("metadata", "must be JSON without U+0000, lone surrogates or NaN") from None
-    if size > METADATA_BYTES_MAX:
-        raise InvalidArgument("metadata", "must be at most 16 KiB")
-    if _NUL_IN_JSON.search(text):
-        raise InvalidArgument("metadata", "must not contain U+0000")
-
-
-@lru_cache(maxsize=4096)
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+        return {"currency": self.due_pool.currency, "resource": self.due_pool.resource}

@@ -2,8 +2,7 @@
 
 import asyncio
 import concurrent.futures
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from eventsourcing.application import Application
@@ -21,11 +20,13 @@ from ledger.application.commands import (
     SettleDue,
     VoidGrant,
 )
+from ledger.application.limits import WriterLimits
 from ledger.application.receipts import Outcome, Receipt
 from ledger.application.replies import Submission
-from ledger.application.writer import Writer, WriterLimits
+from ledger.application.writer import Writer
 from ledger.domain.credit_grant import CreditGrant
 from ledger.domain.credit_grant import evolve as evolve_grant
+from ledger.domain.refusals import InvalidArgument
 from ledger.domain.values import Kind, PoolKey, StreamId
 from ledger.store.clock import Clock, database_clock
 from ledger.store.database import Database
@@ -77,10 +78,9 @@ class CreditLedger(Application[str]):
         super().__enter__()
         return self.start()
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        super().__exit__(exc_type, exc_val, exc_tb)
+    def save(self, *objs: Any, **kwargs: Any) -> Any:
+        """Refused: what does not come through a command would leave open lots, keys and claims behind."""
+        raise NotImplementedError("the log is written by commands alone")
 
     async def consume(self, **fields: Any) -> Receipt:
         """Use credits of one pool, all or nothing. Fields: ConsumeCredits."""
@@ -117,23 +117,24 @@ class CreditLedger(Application[str]):
     async def settle_due(self, pools_max: int = 1000) -> int:
         """Write what has fallen due by now, on up to `pools_max` pools; returns how many there were."""
         pools = await asyncio.to_thread(self.due_pools, pools_max)
-        await self.execute_many([SettleDue(due_pool=pool) for pool in pools])
-        return len(pools)
+        return settled(await self.execute_many([SettleDue(due_pool=pool) for pool in pools]))
 
     async def execute(self, command: Command) -> Receipt:
         """Carry out one command; raises what it was turned down with."""
         return accepted((await self.execute_many([command]))[0])
 
-    async def execute_many(self, commands: Sequence[Command]) -> list[Outcome]:
+    async def execute_many(self, commands: Iterable[Command]) -> list[Outcome]:
         """Carry out commands in their order, each with its own outcome; answered when all are on disk."""
+        commands = tuple(commands)
         if not commands:
             return []
         reply: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         self.writer.submit(Submission(commands, reply))
         return await reply
 
-    def execute_many_blocking(self, commands: Sequence[Command]) -> list[Outcome]:
+    def execute_many_blocking(self, commands: Iterable[Command]) -> list[Outcome]:
         """`execute_many` for a thread that waits."""
+        commands = tuple(commands)
         if not commands:
             return []
         reply: concurrent.futures.Future[list[Outcome]] = concurrent.futures.Future()
@@ -142,8 +143,10 @@ class CreditLedger(Application[str]):
 
     def due_pools(self, pools_max: int) -> list[PoolKey]:
         """The pools on which something has fallen due, the longest overdue first."""
+        if pools_max <= 0:
+            raise InvalidArgument("pools_max", "must be above zero")
         with self._datastore.get_connection() as connection:
-            now = self.clock.read(connection)
+            now = self.clock.now(connection)
             rows = connection.execute(query("due_pools"), {"now": now, "limit": pools_max})
             return [PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"]) for row in rows]
 
@@ -186,8 +189,7 @@ class BlockingLedger:
     def settle_due(self, pools_max: int = 1000) -> int:
         """Write what has fallen due by now, on up to `pools_max` pools; returns how many there were."""
         pools = self.ledger.due_pools(pools_max)
-        self.ledger.execute_many_blocking([SettleDue(due_pool=pool) for pool in pools])
-        return len(pools)
+        return settled(self.ledger.execute_many_blocking([SettleDue(due_pool=pool) for pool in pools]))
 
     def execute(self, command: Command) -> Receipt:
         return accepted(self.ledger.execute_many_blocking([command])[0])
@@ -198,6 +200,11 @@ def accepted(outcome: Outcome) -> Receipt:
     if isinstance(outcome, Receipt):
         return outcome
     raise outcome
+
+
+def settled(outcomes: Iterable[Outcome]) -> int:
+    """How many pools had something due that is written now; raises the first failure."""
+    return sum(bool(accepted(outcome).events) for outcome in outcomes)
 
 
 def _project_grant(grant: Any, events: Any) -> Any:

@@ -28,7 +28,8 @@ class LedgerUnavailable(Exception):
 class Receipt:
     """The facts of one accepted command, read from its events; a replay gives the same facts with `replayed`.
 
-    `position` is that of its last event, to wait for in a read. An empty settlement has no events and position 0.
+    `position` is that of its last event, to wait for in a read. A settlement that found nothing due has no events and
+    position 0.
     """
 
     transaction_id: TransactionId
@@ -39,16 +40,18 @@ class Receipt:
     @property
     def stream_id(self) -> StreamId:
         """The aggregate the command was about: the grant or execution credit that was made or changed."""
+        if not self.events:
+            raise LookupError("a settlement that found nothing due is about no aggregate")
         return self.events[0].originator_id
 
     @property
-    def lot_id(self) -> LotId:
-        """The lot of the command's first movement; a grant's is the grant's own id."""
-        return next(event.lot for event in self.events if isinstance(event, Movement))
+    def lot_id(self) -> LotId | None:
+        """The lot of the command's first movement; a grant's is the grant's own id. None where nothing moved."""
+        return self._movements[0].lot if self._movements else None
 
     @property
-    def recorded_at(self) -> Instant:
-        return self.events[0].transaction.recorded_at
+    def recorded_at(self) -> Instant | None:
+        return self.events[0].transaction.recorded_at if self.events else None
 
     @property
     def draws(self) -> tuple[tuple[LotId, Credits], ...]:
@@ -58,13 +61,16 @@ class Receipt:
     @property
     def amount(self) -> Credits:
         """The command's net effect on its pool, in Credits, signed."""
-        return sum(event.amount for event in self.events if isinstance(event, Movement))
+        return sum(event.amount for event in self._movements)
 
     @property
-    def pool_balance(self) -> Credits:
-        """The booked balance of the pool after the command."""
-        movements = [event for event in self.events if isinstance(event, Movement)]
-        return movements[-1].after.pool_balance
+    def pool_balance(self) -> Credits | None:
+        """The booked balance of the pool after the command. None where nothing moved."""
+        return self._movements[-1].after.pool_balance if self._movements else None
+
+    @property
+    def _movements(self) -> list[Movement]:
+        return [event for event in self.events if isinstance(event, Movement)]
 
 
 Outcome: TypeAlias = Receipt | Refusal | LedgerUnavailable

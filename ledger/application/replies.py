@@ -3,11 +3,12 @@
 import asyncio
 import concurrent.futures
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from ledger.application.commands import Command
 from ledger.application.receipts import Outcome
+from ledger.domain.refusals import InvalidArgument
 
 Reply: TypeAlias = "asyncio.Future[list[Outcome]] | concurrent.futures.Future[list[Outcome]]"
 
@@ -17,8 +18,10 @@ class Submission:
 
     __slots__ = ("commands", "outcomes", "reply", "taken")
 
-    def __init__(self, commands: Sequence[Command], reply: Reply) -> None:
-        self.commands = commands
+    def __init__(self, commands: Iterable[Command], reply: Reply) -> None:
+        self.commands = tuple(commands)
+        if not all(isinstance(command, Command) for command in self.commands):
+            raise InvalidArgument("commands", "must be commands of the ledger")
         self.reply = reply
         self.outcomes: list[Outcome] = []
         self.taken = 0

@@ -12,6 +12,7 @@ from ledger.domain.refusals import InvalidArgument
 Instant: TypeAlias = datetime
 """An aware datetime in UTC."""
 
+LAST_YEAR = 9999
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Stands for 'never ends' where instants are ordered; it is never written."""
 
@@ -34,6 +35,8 @@ def add_months(anchor: Instant, months: int) -> Instant:
     """
     month_index = anchor.year * 12 + anchor.month - 1 + months
     year, month = divmod(month_index, 12)
+    if year > LAST_YEAR:
+        raise InvalidArgument("periodAnchor", f"must not lead to a period beyond the year {LAST_YEAR}")
     last_day = calendar.monthrange(year, month + 1)[1]
     return anchor.replace(year=year, month=month + 1, day=min(anchor.day, last_day))
 

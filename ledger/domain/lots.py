@@ -9,7 +9,7 @@ from ledger.domain.events import Event, Movement
 from ledger.domain.instants import FOREVER, Instant
 from ledger.domain.values import Cause, GrantType, LotId, PoolKey, StreamId, Terms
 
-BurnDownKey: TypeAlias = tuple[Decimal, Instant, int, Instant, Instant, str]
+BurnDownKey: TypeAlias = tuple[Decimal, Instant, int, Instant, Instant, str, str]
 
 TYPE_RANK = {
     None: 0,
@@ -55,7 +55,7 @@ class Lot:
         self.terms, self.terms_version = terms, version
         self.effective_at = terms.effective_at
         self.expires_at = terms.expires_at or FOREVER
-        self.burn_down_key = burn_down_key(terms, self.grant_type, self.stream_id)
+        self.burn_down_key = burn_down_key(terms, self.grant_type, self.stream_id, self.lot_id)
 
     def usable_at(self, instant: Instant) -> bool:
         """Usable in [effective_at, expires_at), while no awaited payment is open. (A void lot has no balance.)"""
@@ -101,7 +101,7 @@ def move_lot(lots: dict[LotId, Lot], version: int, event: Movement) -> None:
     lot.move(event)
 
 
-def burn_down_key(terms: Terms, grant_type: GrantType | None, stream_id: StreamId) -> BurnDownKey:
+def burn_down_key(terms: Terms, grant_type: GrantType | None, stream_id: StreamId, lot_id: LotId) -> BurnDownKey:
     """Where a lot stands among the lots that may pay for the same use; the smallest pays first.
 
     Priority ascending; end ascending, never-ending last; type (TYPE_RANK); beginning ascending; creation ascending; id.
@@ -115,4 +115,5 @@ def burn_down_key(terms: Terms, grant_type: GrantType | None, stream_id: StreamI
         terms.effective_at,
         terms.created_at,
         stream_id,
+        lot_id,
     )

@@ -1,6 +1,6 @@
 """A pool: the open lots that may pay for the same use, in burn-down order, and the aggregates they belong to."""
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -90,7 +90,7 @@ class Pool:
             self._enter(evolved.lots[event.lot])
         elif lot.balance == 0:
             if was_open:
-                self.lots.remove(lot)
+                self._leave(lot)
         elif not was_open:
             self._enter(lot)
 
@@ -123,6 +123,10 @@ class Pool:
             for aggregate in self.aggregates.values()
             if isinstance(aggregate, ExecutionCredit) and aggregate.renewal_due(now)
         ]
+
+    def _leave(self, lot: Lot) -> None:
+        """Take a lot out of the burn-down order; keys are unique, because they end with the lot's id."""
+        del self.lots[bisect_left(self.lots, lot.burn_down_key, key=_by_burn_down)]
 
     def _enter(self, lot: Lot) -> None:
         self._lots_by_id[lot.lot_id] = lot

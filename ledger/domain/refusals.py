@@ -176,7 +176,7 @@ class QueueFull(Refusal):
 
 @dataclass(eq=False)
 class NotStorable(Refusal):
-    """The database turned this command's rows down for a reason in their data; its neighbours were written."""
+    """This command's events cannot be decided or written, for a reason in it alone; its neighbours were written."""
 
     code = "NotStorable"
     reason: str

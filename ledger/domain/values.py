@@ -158,9 +158,11 @@ class Terms(BaseModel):
 
 
 def text_of(value: object, *, field: str, characters_max: int = NAME_CHARACTERS_MAX) -> str:
-    """A bounded text that every later reader can hold: not empty, no U+0000, no lone surrogates."""
+    """A bounded text that every later reader can hold, as a plain str: not empty, no U+0000, no lone surrogates."""
     if not isinstance(value, str) or not 1 <= len(value) <= characters_max:
         raise InvalidArgument(field, f"must be a text of 1 to {characters_max} characters")
+    if type(value) is not str:
+        value = str.__str__(value)  # an enum's member, say, is kept as the text it stands for
     if "\0" in value:
         raise InvalidArgument(field, "must not contain U+0000")
     if not value.isascii():

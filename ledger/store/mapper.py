@@ -229,7 +229,7 @@ def _amount_text(amount: Credits) -> str:
 
 @lru_cache(maxsize=4096)
 def _actor_text(actor: Actor) -> str:
-    return f"{actor.kind}\t{escape_copy(actor.key)}"
+    return f"{ActorKind(actor.kind)}\t{escape_copy(actor.key)}"
 
 
 @lru_cache(maxsize=4096)

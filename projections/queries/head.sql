@@ -1,1 +1,1 @@
-SELECT position FROM movements ORDER BY position DESC LIMIT 1
+SELECT position, recorded_at FROM movements ORDER BY position DESC LIMIT 1

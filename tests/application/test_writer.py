@@ -7,13 +7,15 @@ from datetime import timedelta
 import pytest
 
 from ledger.application import BlockingLedger, ConsumeCredits, CreditLedger, LedgerUnavailable, Receipt, RefundDebit
-from ledger.application.writer import WriterLimits
+from ledger.application.limits import WriterLimits
 from ledger.domain.credits import credits_of
 from ledger.domain.events import Expired, Granted
 from ledger.domain.refusals import InsufficientCredits, InvalidArgument, QueueFull, TransactionNotFound
 from ledger.domain.values import Kind
 from ledger.store.clock import Clock
 from ledger.store.database import Database, Role
+from ledger.store.recorder import lock_key
+from ledger.store.sql import query
 from tests.conftest import START, Hands
 
 
@@ -65,17 +67,30 @@ def test_single_commands_do_not_wait_behind_a_long_list(database: Database, cloc
 
 
 def test_a_full_queue_refuses_and_keeps_nothing(database: Database, clock: Clock, hands: Hands) -> None:
-    ledger = CreditLedger(database, clock=clock, limits=WriterLimits(queued_commands_max=10))
+    limits = WriterLimits(queued_commands_max=10)
+    with (
+        CreditLedger(database, clock=clock, limits=limits) as ledger,
+        database.connect(Role.WRITER) as holder,
+    ):
 
-    async def run() -> None:
-        waiting = asyncio.ensure_future(ledger.execute_many(debits(10)))
-        await asyncio.sleep(0)
-        with pytest.raises(QueueFull):
-            await ledger.execute_many(debits(1))
-        ledger.start()
-        assert len(await waiting) == 10
+        async def run() -> None:
+            with holder.transaction():
+                holder.execute(query("lock"), {"key": lock_key(holder, database.schema)})
+                first = asyncio.ensure_future(ledger.execute_many(debits(1)))
+                waiting = [asyncio.ensure_future(ledger.execute_many(debits(9))) for _ in range(3)]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
+            refused = [done for done in waiting if done.done() and isinstance(done.exception(), QueueFull)]
+            answered = await asyncio.gather(first, *waiting, return_exceptions=True)
+            assert len(refused) >= 1
+            assert [len(outcomes) for outcomes in answered if isinstance(outcomes, list)][:2] == [1, 9]
 
-    asyncio.run(run())
+        asyncio.run(run())
+
+
+def test_a_ledger_that_was_not_started_says_so(database: Database) -> None:
+    ledger = CreditLedger(database)
+    with pytest.raises(LedgerUnavailable, match="not been started"):
+        ledger.execute_many_blocking(debits(1))
     ledger.close()
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from ledger.application import Command, CreditLedger, Receipt
+from ledger.application.limits import WriterLimits
 from ledger.application.receipts import Outcome
-from ledger.application.writer import WriterLimits
 from ledger.domain.credits import credits_of
 from ledger.store.database import Database
 from ledger.store.recorder import lock_key

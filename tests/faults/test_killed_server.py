@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ledger.application import BlockingLedger, CreditLedger, LedgerUnavailable
-from ledger.application.writer import WriterLimits
+from ledger.application.limits import WriterLimits
 from ledger.domain.credits import credits_of
 from ledger.store.database import Database
 from ledger.store.migrate import migrate

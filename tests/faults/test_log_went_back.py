@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from ledger.application import BlockingLedger, CreditLedger, LedgerUnavailable
+from ledger.application.limits import WriterLimits
 from ledger.application.receipts import Outcome
-from ledger.application.writer import WriterLimits
 from ledger.store.database import Database, Role
 from tests.faults.bookkeeping import broken_laws, debits, issue_grants
 from tests.faults.writing_program import command_of

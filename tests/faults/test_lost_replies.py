@@ -6,7 +6,7 @@ import pytest
 
 from ledger.application import BlockingLedger, CreditLedger, LedgerUnavailable, Receipt
 from ledger.application.commands import ConsumeCredits
-from ledger.application.writer import WriterLimits
+from ledger.application.limits import WriterLimits
 from ledger.domain.credits import credits_of
 from ledger.store.database import Database
 from tests.faults.bookkeeping import GRANTED, assert_each_happened_once, broken_laws, debits, issue_grants

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.application import BlockingLedger, ConsumeCredits
-from ledger.application.writer import INDEX_PLANS_ONLY
+from ledger.application.batches import INDEX_PLANS_ONLY
 from ledger.store.database import Database, Role
 from ledger.store.sql import query
 

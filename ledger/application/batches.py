@@ -1,0 +1,417 @@
+"""One batch of commands, one transaction: lock, catch up, decide, append, commit; and what to do when that fails.
+
+The order of the guards is the design's. Nothing is answered from here before its events are on disk, and a lost reply
+to COMMIT is cleared up from the log itself.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from typing import NamedTuple, cast
+
+import psycopg
+from eventsourcing.persistence import EventStore
+from psycopg import Connection, sql
+from psycopg.rows import DictRow
+
+from ledger.application.batch import Batch, ReplayFrom, keys_wanted
+from ledger.application.commands import Command
+from ledger.application.ids import TimeOrderedIds
+from ledger.application.limits import WriterLimits
+from ledger.application.names import Names
+from ledger.application.receipts import LedgerUnavailable, Outcome, Receipt
+from ledger.domain.events import ExecutionCreditDefined, Granted, LedgerEvent
+from ledger.domain.instants import Instant
+from ledger.domain.lots import LawBroken
+from ledger.domain.pool import Pool
+from ledger.domain.refusals import NotStorable, Refusal
+from ledger.domain.values import PoolKey, TransactionId
+from ledger.store.clock import Clock
+from ledger.store.database import Database, Role, idle
+from ledger.store.datastore import LedgerDatastore, PinnedTransaction
+from ledger.store.mapper import event_of_row
+from ledger.store.pools import load_pools, pool_key_of_row
+from ledger.store.recorder import COPY_EVENTS_MIN, lock_key
+from ledger.store.side_tables import write_documents, write_keys, write_side_effects
+from ledger.store.sql import query
+
+log = logging.getLogger(__name__)
+
+PIPELINED_EVENTS_MAX = COPY_EVENTS_MIN
+"""Fewer events than this go out as one pipeline; COPY cannot be part of one."""
+LOOK_UP_KEYS_FOR_BATCHES = 64
+"""After a key that was taken: so many batches look all their keys up first, as callers that repeat come in swarms."""
+RECONNECT_PAUSE_SECONDS = 0.02
+RECONNECT_PAUSE_SECONDS_MAX = 1.0
+INDEX_PLANS_ONLY = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+"""All that a writer asks goes through an index. On a young table without statistics the planner would rather scan."""
+PROGRAM_LIMIT_EXCEEDED = "54"
+"""SQLSTATE class of what is too large for the server, a key of an index say: the row's fault, though psycopg counts it
+among the operational errors."""
+
+
+class LogUnusable(Exception):
+    """This process must not write any more: the log went back, or holds what this version cannot follow."""
+
+
+class Attempt(NamedTuple):
+    """An append that may have been committed: where it began, whose it was, and what it would be answered with."""
+
+    position: int
+    transaction_id: str
+    outcomes: list[Outcome]
+
+
+class BatchWriter:
+    """Carries out batches of commands, each as one transaction under the writers' lock. For one thread.
+
+    `head` is the last position it knows of.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        datastore: LedgerDatastore,
+        events: EventStore[str],
+        clock: Clock,
+        limits: WriterLimits,
+    ) -> None:
+        self.head = 0
+        self._database = database
+        self._datastore = datastore
+        self._events = events
+        self._head_and_now = clock.beside_head()
+        self._limits = limits
+        self._ids = TimeOrderedIds()
+        self._connection: Connection[DictRow] | None = None
+        self._lock_key = 0
+        self._pools: dict[PoolKey, Pool] = {}
+        self._epoch: str | None = None
+        self._batch: Batch | None = None
+        self._attempted: Attempt | None = None
+        self._batches_to_look_up_keys = 0
+        self._notify = sql.SQL("NOTIFY {}").format(sql.Identifier(f"{database.schema}_events"))
+
+    def carry_out(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Carry out commands in order, in as many transactions as they need; an outcome for each."""
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(commands):
+            outcomes += self._one_transaction(commands[len(outcomes) :])
+        return outcomes
+
+    def _one_transaction(self, commands: Sequence[Command]) -> Sequence[Outcome]:
+        """Carry out the first commands, mostly all, as one transaction, whatever happens to the connection.
+
+        A command whose events cannot be written fails alone: the batch is run again by halves until it is found.
+        """
+        deadline = time.monotonic() + self._limits.outage_seconds_max
+        pause = RECONNECT_PAUSE_SECONDS
+        while True:
+            self._attempted = self._batch = None
+            try:
+                return self._attempt(commands)
+            except LogUnusable:
+                raise
+            except psycopg.errors.LockNotAvailable:
+                self._undo()
+                self._end_stalled_holder()
+                if time.monotonic() > deadline:
+                    return [LedgerUnavailable("another writer holds the log") for _ in commands]
+            except Exception as error:
+                if self._may_be_committed(error) or is_outage(error, self._connection):
+                    log.warning("the database failed a batch: %s", error)
+                    outcomes = self._recover(commands, deadline, error)
+                    if outcomes is not None:
+                        return outcomes
+                    time.sleep(pause)
+                    pause = min(pause * 2, RECONNECT_PAUSE_SECONDS_MAX)
+                    continue
+                self._undo()
+                if is_taken_key(error) and not self._batches_to_look_up_keys:
+                    self._batches_to_look_up_keys = LOOK_UP_KEYS_FOR_BATCHES
+                elif len(commands) == 1:
+                    log.exception("a command cannot be carried out")
+                    return [NotStorable(str(error).splitlines()[0] if str(error) else type(error).__name__)]
+                else:
+                    return self._one_transaction(commands[: len(commands) // 2])
+
+    def _may_be_committed(self, error: Exception) -> bool:
+        """After the append was complete, only the server's own refusal says that nothing of it was committed."""
+        return self._attempted is not None and not isinstance(error, psycopg.Error)
+
+    def _attempt(self, commands: Sequence[Command]) -> Sequence[Outcome]:
+        """One try at one transaction: before the lock load, under it catch up, decide and append, then commit."""
+        connection = self._connected()
+        names = Names(commands)
+        names.find(connection, commands)
+        missing = [key for key in names.pools if key not in self._pools]
+        if missing:
+            names.load(connection, missing)
+        batch = self._batch = self._lock_and_catch_up(connection, commands, names)
+        if len(commands) < PIPELINED_EVENTS_MAX:
+            self._decide_then_append(connection, batch, commands)
+        else:
+            self._decide_while_appending(connection, batch, commands)
+        self.head = batch.head + len(batch.events)  # only here: in a pipeline, a failure shows when it is left
+        for pool in batch.touched:
+            pool.forget_closed()
+        self._bound_cache()
+        return cast("list[Outcome]", batch.outcomes)
+
+    def _lock_and_catch_up(self, connection: Connection[DictRow], commands: Sequence[Command], names: Names) -> Batch:
+        keys = None
+        if self._batches_to_look_up_keys:
+            self._batches_to_look_up_keys -= 1
+            keys = keys_wanted(commands, names.streams)
+        with connection.pipeline():
+            connection.execute("BEGIN")
+            connection.execute(query("lock"), {"key": self._lock_key}, prepare=True)
+            head_of = connection.execute(self._head_and_now, prepare=True)
+            taken_of = None if keys is None else connection.execute(query("keys"), [keys], prepare=True)
+        head = head_of.fetchone()
+        assert head is not None
+        position = head["position"] or 0
+        self._check_head(head["epoch"], position)
+        self._catch_up(connection, position, names)
+        now: Instant = head["instant"]
+        if head["recorded_at"] is not None:
+            now = max(now, head["recorded_at"])
+        self._ids.begin(now)
+        batch = Batch(self._pools, self._ids, now, position)
+        batch.streams, batch.pool_of = names.streams, names.pool_of
+        dropped = [key for key in names.pools if key not in self._pools]
+        self._pools |= load_pools(connection, dropped)
+        if taken_of is not None:
+            taken = taken_of.fetchall()
+            batch.know_keys(taken)
+            batch.keys_known = True
+            if taken:
+                self._batches_to_look_up_keys = LOOK_UP_KEYS_FOR_BATCHES
+        batch.know_lots(connection, commands)
+        return batch
+
+    def _check_head(self, epoch: str, position: int) -> None:
+        if self._epoch is None:
+            self._epoch = epoch
+        if epoch != self._epoch or position < self.head:
+            raise LogUnusable(
+                f"the log is at position {position} of epoch {epoch}, this writer had seen {self.head} of "
+                f"{self._epoch}: it was restored or failed over; restart this process once the log is the right one"
+            )
+
+    def _catch_up(self, connection: Connection[DictRow], position: int, names: Names) -> None:
+        """Apply what other processes appended since this one last looked; what is far behind is loaded again instead.
+
+        An event that cannot be read or applied stops this writer: to go on past it could break a law.
+        """
+        if position - self.head > self._limits.catch_up_events_max:
+            self._pools.clear()
+        if position - names.loaded_at > self._limits.catch_up_events_max:
+            names.loaded.clear()
+        after = min(self.head if self._pools else position, names.loaded_at if names.loaded else position)
+        if after < position:
+            rows = {"after": after, "until": position, "types": None, "limit": position - after}
+            try:
+                for row in connection.execute(query("log_rows"), rows):
+                    key = pool_key_of_row(row)
+                    if key in names.loaded and row["position"] > names.loaded_at:
+                        follow(names.loaded, key, event_of_row(row))
+                    if key in self._pools and row["position"] > self.head:
+                        follow(self._pools, key, event_of_row(row))
+            except (LawBroken, ValueError) as error:
+                raise LogUnusable(f"the log holds what this version cannot follow: {error}") from error
+        self._pools |= names.loaded
+        self.head = position
+
+    def _decide_then_append(self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]) -> None:
+        """Few commands: decide, then send everything at once."""
+        events = list(batch.decide_all(commands, self._limits.batch_events_max))
+        self._settle_answers(connection, batch, commands)
+        with connection.pipeline() if len(events) < PIPELINED_EVENTS_MAX else nullcontext():
+            self._append(connection, batch, events)
+            self._commit(connection, batch)
+
+    def _decide_while_appending(
+        self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]
+    ) -> None:
+        """Many commands: the log takes in the first ones' events while the next are decided."""
+        self._append(connection, batch, batch.decide_all(commands, self._limits.batch_events_max))
+        self._settle_answers(connection, batch, commands)
+        self._commit(connection, batch)
+
+    def _append(self, connection: Connection[DictRow], batch: Batch, events: Iterable[LedgerEvent]) -> None:
+        with self._datastore.pin(PinnedTransaction(connection, batch.head)):
+            self._events.put(events)  # type: ignore[arg-type]  # ours takes them as they come
+
+    def _commit(self, connection: Connection[DictRow], batch: Batch) -> None:
+        """Keys and side tables, then commit and wake the followers.
+
+        `_attempted` lets a lost reply be cleared up afterwards.
+        """
+        if not batch.events:
+            connection.execute("ROLLBACK")
+            return
+        write_keys(connection, batch.accepted_keys)
+        if batch.documents:
+            write_documents(connection, batch.documents)
+        write_side_effects(connection, batch.effects)
+        outcomes = cast("list[Outcome]", batch.outcomes)  # every replay has been read by now
+        self._attempted = Attempt(batch.head + 1, batch.events[0].transaction.transaction_id, outcomes)
+        connection.execute("COMMIT")
+        connection.execute(self._notify)
+
+    def _settle_answers(self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]) -> None:
+        """Before the commit: whatever is still to be read for the answers.
+
+        A refused command may have been accepted before, under its key: then that is the answer. Accepted ones need no
+        look-up: a key that was taken before fails the append, and the batch is run again with all keys looked up first.
+        """
+        if not batch.keys_known:
+            refused = [
+                (place, command)
+                for place, command in enumerate(commands[: len(batch.outcomes)])
+                if command.idempotency_key is not None and isinstance(batch.outcomes[place], Refusal)
+            ]
+            keys = keys_wanted([command for _, command in refused], batch.streams)
+            if keys is not None:
+                found = batch.know_keys(connection.execute(query("keys"), [keys], prepare=True).fetchall())
+                for place, command in refused:
+                    batch.outcomes[place] = batch.answered(found, command) or batch.outcomes[place]
+        replays = [outcome.position for outcome in batch.outcomes if isinstance(outcome, ReplayFrom)]
+        if replays:
+            receipts = read_receipts(connection, replays)
+            batch.outcomes = [
+                receipts[outcome.position] if isinstance(outcome, ReplayFrom) else outcome for outcome in batch.outcomes
+            ]
+
+    def _recover(self, commands: Sequence[Command], deadline: float, failure: Exception) -> Sequence[Outcome] | None:
+        """Reach the database again and find out whether the failed batch was committed.
+
+        The batch's answers if it was; None if it was not and is to be tried again. Our transaction id at our first
+        position says it was, all of it: the lock is taken first, so that a backend still committing has ended.
+        """
+        attempted = self._attempted
+        pause = RECONNECT_PAUSE_SECONDS
+        while time.monotonic() < deadline:
+            self._forget()
+            try:
+                connection = self._connected()
+                if attempted is None:
+                    return None
+                connection.execute("BEGIN")
+                connection.execute(query("lock"), {"key": self._lock_key})
+                row = connection.execute(query("transaction_at"), {"position": attempted.position}).fetchone()
+                connection.execute("ROLLBACK")
+                if row is None or row["transaction_id"] != attempted.transaction_id:
+                    return None
+                return attempted.outcomes
+            except psycopg.errors.LockNotAvailable:
+                self._end_stalled_holder()
+            except psycopg.Error as error:
+                failure = error
+                time.sleep(pause)
+                pause = min(pause * 2, RECONNECT_PAUSE_SECONDS_MAX)
+        self._forget()
+        reason = f"the database is not available: {failure}"
+        return [LedgerUnavailable(reason, outcome_unknown=attempted is not None) for _ in commands]
+
+    def _connected(self) -> Connection[DictRow]:
+        if self._connection is None or not idle(self._connection):
+            self._forget()
+            self._connection = self._database.connect(
+                Role.WRITER,
+                lock_timeout=f"{self._limits.lock_wait_milliseconds_max}ms",
+                idle_in_transaction_session_timeout=f"{self._limits.idle_in_transaction_milliseconds_max}ms",
+                **INDEX_PLANS_ONLY,
+            )
+            self._lock_key = lock_key(self._connection, self._database.schema)
+        return self._connection
+
+    def _undo(self) -> None:
+        """End the failed transaction, and let go of the pools on which its commands were decided."""
+        if self._batch is not None:
+            for pool in self._batch.touched:
+                self._pools.pop(pool.key, None)
+        try:
+            if self._connection is not None:
+                self._connection.rollback()
+        except psycopg.Error:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop the connection and everything that was decided on it. The known head stays: it was committed."""
+        self._pools.clear()
+        self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _end_stalled_holder(self) -> None:
+        """The lock did not come free: if its holder waits for a client that has stopped, end its session.
+
+        Where that cannot be done, for want of a connection or of the right, the lock is waited for again.
+        """
+        stalled = f"{self._limits.idle_in_transaction_milliseconds_max} milliseconds"
+        holder = {"key": self._lock_key, "stalled": stalled}
+        try:
+            with self._database.connect(None) as connection:
+                ended = connection.execute(query("stalled_holder"), holder).fetchall()
+        except psycopg.Error as error:
+            log.warning("cannot end the session that holds the log: %s", error)
+            return
+        if ended:
+            log.warning("ended %d stalled session(s) that held the log", len(ended))
+
+    def _bound_cache(self) -> None:
+        """Let go of the pools that were loaded first; half at a time, so that it happens rarely."""
+        if len(self._pools) > self._limits.cached_pools_max:
+            for key in list(self._pools)[: len(self._pools) // 2]:
+                del self._pools[key]
+
+
+def follow(pools: dict[PoolKey, Pool], key: PoolKey, event: LedgerEvent) -> None:
+    """Apply another process's event; a pool that lacks the event's lot is let go, to be loaded again."""
+    pool = pools[key]
+    if isinstance(event, ExecutionCreditDefined | Granted) or pool.holds(event.lot):
+        pool.evolve(event)
+    else:
+        del pools[key]
+
+
+def read_receipts(connection: Connection[DictRow], positions: Sequence[int]) -> dict[int, Outcome]:
+    """The first answers of commands that were answered before, by the first position of their transaction."""
+    found: dict[str, list[DictRow]] = {}
+    for row in connection.execute(query("transactions"), {"positions": sorted(set(positions))}):
+        found.setdefault(row["transaction_id"], []).append(row)
+    receipts: dict[int, Outcome] = {}
+    for transaction_id, rows in found.items():
+        first, last = rows[0]["position"], rows[-1]["position"]
+        try:
+            events = tuple(map(event_of_row, rows))
+            receipts[first] = Receipt(TransactionId(transaction_id), last, events, replayed=True)
+        except (LawBroken, ValueError) as error:
+            receipts[first] = LedgerUnavailable(f"the first answer cannot be read by this version: {error}")
+    return receipts
+
+
+def is_outage(error: Exception, connection: Connection[DictRow] | None) -> bool:
+    """Whether a failure is the connection's or the server's, not that of a row."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    if connection is None or connection.closed:
+        return True
+    too_large = (error.sqlstate or "").startswith(PROGRAM_LIMIT_EXCEEDED)
+    return isinstance(error, psycopg.OperationalError) and not too_large
+
+
+def is_taken_key(error: Exception) -> bool:
+    return isinstance(error, psycopg.errors.UniqueViolation) and error.diag.constraint_name == "idempotency_key"

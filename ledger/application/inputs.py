@@ -1,0 +1,138 @@
+"""Reading what a command was given: each function returns the one kept spelling, or refuses with the field's name.
+
+Refuses always as InvalidArgument, whatever was given: a wrong type, too long, out of bounds, or what no database holds.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from ledger.domain.credits import Credits, credits_of, credits_text
+from ledger.domain.refusals import InvalidArgument
+from ledger.domain.values import ACCOUNT_GROUPS_MAX, METADATA_BYTES_MAX, Actor, ActorKind, text_of
+
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+CURRENCY = re.compile(r"[A-Z]{3}")
+Chosen = TypeVar("Chosen", bound=StrEnum)
+_NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(slots=True, frozen=True)
+class Document:
+    """Free text of a command. It is salted, so that its hash tells nothing once it is erased."""
+
+    body: str
+    sha256: str
+
+    @classmethod
+    def of(cls, **texts: object) -> "Document | None":
+        given = {name: value for name, value in texts.items() if value is not None}
+        if not given:
+            return None
+        body = canonical({**given, "salt": secrets.token_hex(16)})
+        return cls(body, hashlib.sha256(body.encode()).hexdigest())
+
+
+def choice(enumeration: type[Chosen], value: Any, *, field: str) -> Chosen:
+    """One of an enumeration's values, given as itself or as its text."""
+    try:
+        return enumeration(value)
+    except (ValueError, TypeError):
+        raise InvalidArgument(field, f"must be one of {', '.join(enumeration)}") from None
+
+
+def canonical(values: Mapping[str, object]) -> str:
+    """JSON in one spelling: keys sorted, nulls left out, no spaces."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return json.dumps(given, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def differing_fields(first: str, second: str) -> tuple[str, ...]:
+    """The fields in which two canonical bodies differ."""
+    one, other = json.loads(first), json.loads(second)
+    return tuple(sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name)))
+
+
+def positive(value: Any, *, field: str = "amount") -> Credits:
+    """An amount of credits above zero."""
+    units = credits_of(value, field=field)
+    if units == 0:
+        raise InvalidArgument(field, "must be above zero")
+    return units
+
+
+def exact(value: Any, *, field: str) -> Decimal:
+    """A non-negative decimal with at most 9 places, for costs and priorities."""
+    credits_of(value, field=field)
+    return Decimal(value)
+
+
+def plain(value: str | int | Decimal) -> str:
+    """A non-negative decimal's shortest text."""
+    return credits_text(credits_of(value))
+
+
+def account_groups_of(groups: object) -> tuple[str, ...] | None:
+    """Account group ids, sorted and without repeats: a debit counts once however often a group is named."""
+    if not isinstance(groups, list | tuple) or len(groups) > ACCOUNT_GROUPS_MAX:
+        raise InvalidArgument("accountGroupIds", f"must be a list of at most {ACCOUNT_GROUPS_MAX} texts")
+    return tuple(sorted({text_of(group, field="accountGroupIds") for group in groups})) or None
+
+
+def dimensions_of(dimensions: object) -> dict[str, str] | None:
+    """Dimensions of a use: texts by name, within the size of metadata."""
+    if not isinstance(dimensions, Mapping):
+        raise InvalidArgument("dimensions", "must be texts by name")
+    checked = {
+        text_of(name, field="dimensions"): text_of(value, field="dimensions") for name, value in dimensions.items()
+    }
+    return json_object_of(checked, field="dimensions") and checked
+
+
+def json_object_of(values: object, *, field: str) -> dict[str, Any] | None:
+    """A JSON object of at most 16 KiB that every later reader can hold; an empty one is none."""
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise InvalidArgument(field, "must be an object with text names")
+    try:
+        text = json.dumps(dict(values), ensure_ascii=False, allow_nan=False, sort_keys=True)
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidArgument(field, "must be JSON without lone surrogates or NaN, all names being texts") from None
+    if size > METADATA_BYTES_MAX:
+        raise InvalidArgument(field, "must be at most 16 KiB")
+    if _NUL_IN_JSON.search(text):
+        raise InvalidArgument(field, "must not contain U+0000")
+    kept: dict[str, Any] = json.loads(text)
+    return kept or None
+
+
+def actor_of(actor: object) -> Actor:
+    """Who did it, with a kind that there is."""
+    if not isinstance(actor, tuple) or len(actor) != 2:
+        raise InvalidArgument("actor", "must be an Actor")
+    return Actor(choice(ActorKind, actor[0], field="actor"), text_of(actor[1], field="actor"))
+
+
+def id_of(value: object, *, field: str) -> str:
+    """A name of something: a UUID in its one spelling, or any other text as it is."""
+    text = text_of(value, field=field)
+    return text.lower() if UUID.fullmatch(text) else text
+
+
+def currency_of(value: object, *, field: str) -> str:
+    """An ISO 4217 code."""
+    if not isinstance(value, str) or not CURRENCY.fullmatch(value):
+        raise InvalidArgument(field, "must be an ISO 4217 code, three capital letters")
+    return str.__str__(value)
+
+
+@lru_cache(maxsize=4096)
+def quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,80 @@
+"""What a batch's commands name, and the pools they need: found and loaded before the lock is taken."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from psycopg import Connection
+from psycopg.rows import DictRow
+
+from ledger.application.commands import (
+    Command,
+    DeleteExecutionCredit,
+    RefundDebit,
+    ResizeExecutionCredit,
+    VoidGrant,
+)
+from ledger.application.inputs import UUID
+from ledger.domain.pool import Pool
+from ledger.domain.values import PoolKey, StreamId
+from ledger.store.pools import load_debits, load_pools, pool_key_of_row
+from ledger.store.side_tables import READABLE_ID
+from ledger.store.sql import query
+
+
+class Names:
+    """Debits, grants and credits by the names that commands gave them, with their pools. None of it ever changes.
+
+    `loaded` are the pools that were not at hand, as they were at position `loaded_at`.
+    """
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self.streams: dict[str, StreamId] = {}
+        self.pool_of: dict[str, PoolKey] = {}
+        self.loaded: dict[PoolKey, Pool] = {}
+        self.loaded_at = 0
+        self._of_commands = {command.pool for command in commands}
+
+    @property
+    def pools(self) -> set[PoolKey]:
+        """All pools that the batch's commands are about."""
+        return cast("set[PoolKey]", {*self._of_commands, *self.pool_of.values()} - {None})
+
+    def find(self, connection: Connection[DictRow], commands: Sequence[Command]) -> None:
+        """Look up what is named. A UUID is an id, whatever somebody's readable id may look like."""
+        debits = [command.transaction_id for command in commands if isinstance(command, RefundDebit)]
+        debits = [name for name in debits if UUID.fullmatch(name)]
+        grants = [command.grant for command in commands if isinstance(command, VoidGrant)]
+        streams = [
+            command.credit for command in commands if isinstance(command, ResizeExecutionCredit | DeleteExecutionCredit)
+        ]
+        if debits:
+            for debit_id, debit in load_debits(connection, debits).items():
+                self.pool_of[debit_id] = debit.pool
+        readable = [name for name in grants if not UUID.fullmatch(name)]
+        if readable:
+            claimed = {"kind": READABLE_ID, "values": readable}
+            for row in connection.execute(query("claimed"), claimed):
+                self.streams[row["value"]] = row["stream_id"]
+        for name in [*grants, *streams]:
+            if UUID.fullmatch(name):
+                self.streams[name] = StreamId(name)
+        if self.streams:
+            self._find_pools_of_streams(connection)
+
+    def load(self, connection: Connection[DictRow], missing: Sequence[PoolKey]) -> None:
+        """Load pools in one snapshot, marked with its position."""
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        head = connection.execute(query("head")).fetchone()
+        assert head is not None
+        self.loaded = load_pools(connection, missing)
+        self.loaded_at = head["position"] or 0
+        connection.execute("COMMIT")
+
+    def _find_pools_of_streams(self, connection: Connection[DictRow]) -> None:
+        wanted = {"streams": list(set(self.streams.values()))}
+        pools = {row["stream_id"]: pool_key_of_row(row) for row in connection.execute(query("streams"), wanted)}
+        for name, stream_id in list(self.streams.items()):
+            if stream_id in pools:
+                self.pool_of[name] = pools[stream_id]
+            else:
+                del self.streams[name]
