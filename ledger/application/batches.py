@@ -48,10 +48,14 @@ INDEX_PLANS_ONLY = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }
-"""All that a writer asks goes through an index. On a young table without statistics the planner would rather scan."""
+"""All that a writer asks goes through an index, row by row and in the index's order.
+
+On a table without statistics the planner would rather scan it, or fetch a stream's whole history to sort it."""
 PROGRAM_LIMIT_EXCEEDED = "54"
 """SQLSTATE class of what is too large for the server, a key of an index say: the row's fault, though psycopg counts it
 among the operational errors."""

@@ -128,6 +128,7 @@ class Writer:
         try:
             outcomes = self._batches.carry_out(commands)
         except BaseException as error:
+            self._failure = f"the writer has ended: {error}"
             outcomes = [LedgerUnavailable(f"the writer has ended: {error}", outcome_unknown=True) for _ in commands]
             self._answer(taken, outcomes)
             raise

@@ -19,12 +19,16 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 def instant_of(value: object, *, field: str) -> Instant:
     """The same instant in UTC, as a plain datetime; one without a zone is refused (InvalidArgument)."""
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidArgument(field, "must be an instant with a time zone")
     try:
+        if not isinstance(value, datetime) or value.utcoffset() is None:
+            raise InvalidArgument(field, "must be an instant with a time zone")
         utc = value.astimezone(UTC)
     except OverflowError:
         raise InvalidArgument(field, "must lie between the years 1 and 9999") from None
+    except InvalidArgument:
+        raise
+    except Exception:  # a time zone is somebody's own class
+        raise InvalidArgument(field, "must have a time zone that works") from None
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, UTC)
 
 

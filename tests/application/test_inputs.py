@@ -1,0 +1,194 @@
+"""Bad input is refused by the name of its field, before anything is written, whatever was given."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from enum import Enum
+from typing import Any
+
+import pytest
+
+from ledger.application import (
+    BlockingLedger,
+    Command,
+    ConsumeCredits,
+    DeleteExecutionCredit,
+    IssueGrant,
+    OpenExecutionCredit,
+    Receipt,
+    RefundDebit,
+    ResizeExecutionCredit,
+    SettleDue,
+    VoidGrant,
+)
+from ledger.domain.instants import add_months
+from ledger.domain.refusals import InvalidArgument
+from ledger.domain.values import Actor, ActorKind, Kind, PoolKey
+from ledger.store.database import Database, Role
+
+FINE: dict[type[Command], dict[str, Any]] = {
+    ConsumeCredits: {"holder": "acme", "currency": "c", "amount": 1},
+    IssueGrant: {"holder": "acme", "currency": "c", "amount": 1, "display_name": "g", "grant_type": "PAID"},
+    RefundDebit: {"transaction_id": "018f0000-0000-7000-8000-000000000001"},
+    VoidGrant: {"grant": "cg-1"},
+    OpenExecutionCredit: {"company": "c", "credit_type": "DAST", "credits": 1, "rollup_type": "ADDON"},
+    ResizeExecutionCredit: {"credit": "018f0000-0000-7000-8000-000000000001", "credits": 1},
+    DeleteExecutionCredit: {"credit": "018f0000-0000-7000-8000-000000000001"},
+    SettleDue: {"due_pool": PoolKey(Kind.CREDIT_GRANT, "acme", "c", None)},
+}
+TEXTS: tuple[Any, ...] = ("", "x" * 201, "a\0b", "\ud800", 5, b"bytes", [], object())
+AMOUNTS: tuple[Any, ...] = (
+    0,
+    -1,
+    "0",
+    "-1",
+    "1e99",
+    "NaN",
+    "Infinity",
+    "",
+    " 1",
+    "1_0",
+    "0.0000000001",
+    10**19,
+    1.5,
+    True,
+    [],
+    b"1",
+)
+INSTANTS = (datetime(2026, 1, 1), "2026-01-01", 5, True)  # noqa: DTZ001  # without a zone, on purpose
+OBJECTS = (
+    True,
+    5,
+    "x",
+    [1],
+    {"a": object()},
+    {1: 2},
+    {1: 1, "b": 2},
+    {"a": "\0"},
+    {"a": "\ud800"},
+    {"a": float("nan")},
+)
+HUGE = {"a": "x" * 16_400}
+
+BAD: list[tuple[type[Command], str, str, Any]] = [
+    (ConsumeCredits, "holder", "holder", TEXTS),
+    (ConsumeCredits, "currency", "currency", TEXTS),
+    (ConsumeCredits, "resource", "resource", TEXTS),
+    (ConsumeCredits, "amount", "amount", (*AMOUNTS, None)),
+    (ConsumeCredits, "use_at", "useAt", INSTANTS),
+    (ConsumeCredits, "kind", "kind", ("GRANT", None, 5, [])),
+    (ConsumeCredits, "account_groups", "accountGroupIds", ("g", 5, [5], [""], ["g"] * 1001)),
+    (ConsumeCredits, "dimensions", "dimensions", (*OBJECTS, HUGE, {"a": 1}, {"": "x"})),
+    (ConsumeCredits, "idempotency_key", "idempotencyKey", ("", "x" * 256, "a\0b", "\ud800", 5, b"k", [], object())),
+    (ConsumeCredits, "actor", "actor", (None, "bob", ("NOPE", "x"), Actor("NOPE", "x"), Actor(ActorKind.SYSTEM, ""))),  # type: ignore[arg-type]
+    (ConsumeCredits, "correlation_id", "correlationId", TEXTS),
+    (ConsumeCredits, "causation_id", "causationId", TEXTS),
+    (IssueGrant, "display_name", "displayName", TEXTS),
+    (IssueGrant, "grant_type", "grantType", ("FREE", "", None, 5)),
+    (IssueGrant, "cost", "cost", (-1, "x", None, 1.5, "0.0000000001")),
+    (IssueGrant, "cost_currency", "costCurrency", ("usd", "US", "USDX", "US1", "US\n", "", None, 7)),
+    (IssueGrant, "priority", "priority", (-1, 101, "x", None, 0.5)),
+    (IssueGrant, "effective_at", "effectiveAt", INSTANTS),
+    (IssueGrant, "expires_at", "expireAt", INSTANTS),
+    (IssueGrant, "comment", "comment", TEXTS),
+    (IssueGrant, "metadata", "metadata", (*OBJECTS, HUGE, {"a": float("nan")})),
+    (RefundDebit, "transaction_id", "transactionId", TEXTS),
+    (RefundDebit, "amount", "amount", AMOUNTS),
+    (RefundDebit, "reason", "reason", TEXTS),
+    (VoidGrant, "grant", "id", TEXTS),
+    (VoidGrant, "reason", "reason", TEXTS),
+    (OpenExecutionCredit, "company", "companyId", TEXTS),
+    (OpenExecutionCredit, "credit_type", "creditType", ("SAST", None)),
+    (OpenExecutionCredit, "rollup_type", "rollupType", ("WEEKLY", None)),
+    (OpenExecutionCredit, "credits", "credits", (*AMOUNTS, None)),
+    (OpenExecutionCredit, "period_anchor", "periodAnchor", INSTANTS),
+    (OpenExecutionCredit, "company_label", "companyLabel", TEXTS),
+    (ResizeExecutionCredit, "credit", "id", TEXTS),
+    (ResizeExecutionCredit, "credits", "credits", (*AMOUNTS, None)),
+    (DeleteExecutionCredit, "credit", "id", TEXTS),
+    (SettleDue, "due_pool", "pool", (None, "x", ("CREDIT_GRANT", "a", "c", None))),
+]
+
+
+@pytest.mark.parametrize(("command", "field", "wire", "values"), BAD, ids=[f"{c.__name__}.{f}" for c, f, _, _ in BAD])
+def test_a_bad_value_is_refused_by_its_field(command: type[Command], field: str, wire: str, values: Any) -> None:
+    for value in values:
+        with pytest.raises(InvalidArgument) as refused:
+            command(**FINE[command] | {field: value})
+        assert refused.value.field == wire, value
+
+
+@pytest.mark.parametrize("command", FINE, ids=lambda command: command.__name__)
+def test_the_same_command_without_the_bad_value_is_fine(command: type[Command]) -> None:
+    command(**FINE[command])
+
+
+def test_a_zone_that_fails_is_bad_input() -> None:
+    class Broken(tzinfo):
+        def utcoffset(self, _: datetime | None) -> Any:
+            raise RuntimeError("broken")
+
+        dst = tzname = utcoffset
+
+    with pytest.raises(InvalidArgument):
+        ConsumeCredits(holder="a", currency="c", amount=1, use_at=datetime(2026, 1, 1, tzinfo=Broken()))
+
+
+def test_what_is_no_command_is_refused(books: BlockingLedger) -> None:
+    for wrong in ([None], ["x"], [ConsumeCredits]):
+        with pytest.raises(InvalidArgument):
+            books.ledger.execute_many_blocking(wrong)  # type: ignore[arg-type]
+
+
+def test_a_member_of_an_enumeration_is_kept_as_the_text_it_stands_for(
+    books: BlockingLedger, database: Database
+) -> None:
+    class Currency(str, Enum):  # noqa: UP042  # the older kind, whose str() is its name
+        CREDITS = "credits"
+
+    books.issue_grant(holder="acme", currency=Currency.CREDITS, amount=1, display_name="g", grant_type="PAID")
+    with database.connect(Role.WRITER) as connection:
+        for table in ("events", "open_lots"):
+            assert connection.execute(f"SELECT currency FROM {table}".encode()).fetchone() == {"currency": "credits"}
+    assert books.consume(holder="acme", currency="credits", amount=1).pool_balance == 0
+
+
+def test_a_list_that_its_caller_changes_meanwhile_is_carried_out_as_it_was(books: BlockingLedger) -> None:
+    books.issue_grant(holder="acme", currency="c", amount=10, display_name="g", grant_type="PAID")
+    commands = [ConsumeCredits(holder="acme", currency="c", amount=1) for _ in range(3)]
+    taken = iter(commands)
+    assert len(books.ledger.execute_many_blocking(taken)) == 3
+
+
+def test_a_thing_named_by_either_name_has_one_set_of_keys(books: BlockingLedger) -> None:
+    issued = books.issue_grant(holder="acme", currency="c", amount=10, display_name="g", grant_type="PAID")
+    readable = vars(issued.events[0])["grant"].readable_id
+    first = books.void_grant(grant=readable, idempotency_key="v")
+    for name in (issued.stream_id, issued.stream_id.upper(), readable):
+        again = books.void_grant(grant=name, idempotency_key="v")
+        assert (again.replayed, again.transaction_id) == (True, first.transaction_id)
+
+
+def test_an_id_may_be_given_in_capitals(books: BlockingLedger) -> None:
+    opened = books.open_execution_credit(company="c", credit_type="DAST", credits=10, rollup_type="ADDON")
+    resize: Callable[..., Receipt] = books.resize_execution_credit
+    first = resize(credit=opened.stream_id, credits=20, idempotency_key="r")
+    assert (
+        resize(credit=opened.stream_id.upper(), credits=20, idempotency_key="r").transaction_id == first.transaction_id
+    )
+    debit = books.consume(holder="c", currency="DAST", amount=5, kind=Kind.EXECUTION_CREDIT)
+    refund = books.refund(transaction_id=debit.transaction_id.upper(), kind=Kind.EXECUTION_CREDIT)
+    assert refund.draws == debit.draws
+
+
+def test_a_command_that_moves_nothing_has_a_receipt_that_says_so(books: BlockingLedger) -> None:
+    opened = books.open_execution_credit(company="c", credit_type="DAST", credits=10, rollup_type="ADDON")
+    same = books.resize_execution_credit(credit=opened.stream_id, credits=10)
+    assert (same.lot_id, same.pool_balance, same.amount, same.draws) == (None, None, 0, ())
+    assert same.stream_id == opened.stream_id
+    nothing = books.execute(SettleDue(due_pool=PoolKey(Kind.CREDIT_GRANT, "acme", "c", None)))
+    assert (nothing.position, nothing.recorded_at, nothing.events) == (0, None, ())
+
+
+def test_a_period_beyond_the_calendar_is_refused() -> None:
+    with pytest.raises(InvalidArgument):
+        add_months(datetime(9999, 12, 31, tzinfo=UTC), 1)
