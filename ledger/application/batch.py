@@ -67,6 +67,10 @@ class Batch:
         self.head = head
         self.events: list[LedgerEvent] = []
         self.outcomes: list[Outcome | ReplayFrom] = []
+        self.refused: list[int] = []
+        """The places of the refusals among the outcomes."""
+        self.replays = False
+        """Whether some answer is still to be read from the log."""
         self.keys_known = False
         """Whether all keys of the batch's commands were looked up before deciding."""
         self.accepted_keys: list[AcceptedKey] = []
@@ -77,8 +81,6 @@ class Batch:
         self.pool_of: dict[str, PoolKey] = {}
         self.touched: set[Pool] = set()
         self._keys: dict[KeyScope, AcceptedKey] = {}
-        self._receipts: dict[int, Receipt] = {}
-        """The answers of this batch's keys, by first position."""
 
     def know_keys(self, rows: Sequence[DictRow]) -> dict[KeyScope, AcceptedKey]:
         """Take in the keys of this batch's commands that the log has already; returns them."""
@@ -137,6 +139,7 @@ class Batch:
         try:
             self.outcomes.append(self._accept(command, scope))
         except Refusal as refusal:
+            self.refused.append(len(self.outcomes))
             self.outcomes.append(refusal)
 
     def answered(self, taken: dict[KeyScope, AcceptedKey], command: Command) -> Outcome | ReplayFrom | None:
@@ -149,10 +152,10 @@ class Batch:
         body = command.body()
         if taken.body != body:
             return IdempotencyKeyReused(taken.scope[1], differing_fields(taken.body, body))
-        receipt = self._receipts.get(taken.position)
-        if receipt is None:
-            return ReplayFrom(taken.position)
-        return replace(receipt, replayed=True)
+        if isinstance(taken.receipt, Receipt):
+            return replace(taken.receipt, replayed=True)
+        self.replays = True
+        return ReplayFrom(taken.position)
 
     def _accept(self, command: Command, scope: KeyScope | None) -> Receipt:
         pool = self._pool_of(command)
@@ -178,10 +181,10 @@ class Batch:
         if document is not None:
             self.documents.append(document)
         if scope is not None:
-            accepted = AcceptedKey(scope, command.body(), NORMALISER_VERSION, transaction.transaction_id, first)
+            transaction_id = transaction.transaction_id
+            accepted = AcceptedKey(scope, command.body(), NORMALISER_VERSION, transaction_id, first, receipt)
             self._keys[scope] = accepted
             self.accepted_keys.append(accepted)
-            self._receipts[first] = receipt
         return receipt
 
     def _pool_of(self, command: Command) -> Pool:

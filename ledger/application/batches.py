@@ -25,7 +25,7 @@ from ledger.domain.events import ExecutionCreditDefined, Granted, LedgerEvent
 from ledger.domain.instants import Instant
 from ledger.domain.lots import LawBroken
 from ledger.domain.pool import Pool
-from ledger.domain.refusals import NotStorable, Refusal
+from ledger.domain.refusals import NotStorable
 from ledger.domain.values import PoolKey, TransactionId
 from ledger.store.clock import Clock
 from ledger.store.database import Database, Role, idle
@@ -154,7 +154,7 @@ class BatchWriter:
         """One try at one transaction: before the lock load, under it catch up, decide and append, then commit."""
         connection = self._connected()
         names = Names(commands)
-        names.find(connection, commands)
+        names.find(connection)
         missing = [key for key in names.pools if key not in self._pools]
         if missing:
             names.load(connection, missing)
@@ -198,7 +198,7 @@ class BatchWriter:
             batch.keys_known = True
             if taken:
                 self._batches_to_look_up_keys = LOOK_UP_KEYS_FOR_BATCHES
-        batch.know_lots(connection, commands)
+        batch.know_lots(connection, names.naming)
         return batch
 
     def _check_head(self, epoch: str, position: int) -> None:
@@ -277,19 +277,15 @@ class BatchWriter:
         A refused command may have been accepted before, under its key: then that is the answer. Accepted ones need no
         look-up: a key that was taken before fails the append, and the batch is run again with all keys looked up first.
         """
-        if not batch.keys_known:
-            refused = [
-                (place, command)
-                for place, command in enumerate(commands[: len(batch.outcomes)])
-                if command.idempotency_key is not None and isinstance(batch.outcomes[place], Refusal)
-            ]
-            keys = keys_wanted([command for _, command in refused], batch.streams)
-            if keys is not None:
-                found = batch.know_keys(connection.execute(query("keys"), [keys], prepare=True).fetchall())
-                for place, command in refused:
+        refused = [] if batch.keys_known else [(place, commands[place]) for place in batch.refused]
+        keys = keys_wanted([command for _, command in refused], batch.streams)
+        if keys is not None:
+            found = batch.know_keys(connection.execute(query("keys"), [keys], prepare=True).fetchall())
+            for place, command in refused:
+                if command.idempotency_key is not None:
                     batch.outcomes[place] = batch.answered(found, command) or batch.outcomes[place]
-        replays = [outcome.position for outcome in batch.outcomes if isinstance(outcome, ReplayFrom)]
-        if replays:
+        if batch.replays:
+            replays = [outcome.position for outcome in batch.outcomes if isinstance(outcome, ReplayFrom)]
             receipts = read_receipts(connection, replays)
             batch.outcomes = [
                 receipts[outcome.position] if isinstance(outcome, ReplayFrom) else outcome for outcome in batch.outcomes

@@ -33,14 +33,17 @@ class Names:
         self.loaded: dict[PoolKey, Pool] = {}
         self.loaded_at = 0
         self._of_commands = {command.pool for command in commands}
+        self.naming = [command for command in commands if command.pool is None]
+        """The commands that name something instead of telling their pool; mostly few."""
 
     @property
     def pools(self) -> set[PoolKey]:
         """All pools that the batch's commands are about."""
         return cast("set[PoolKey]", {*self._of_commands, *self.pool_of.values()} - {None})
 
-    def find(self, connection: Connection[DictRow], commands: Sequence[Command]) -> None:
+    def find(self, connection: Connection[DictRow]) -> None:
         """Look up what is named. A UUID is an id, whatever somebody's readable id may look like."""
+        commands = self.naming
         debits = [command.transaction_id for command in commands if isinstance(command, RefundDebit)]
         debits = [name for name in debits if UUID.fullmatch(name)]
         grants = [command.grant for command in commands if isinstance(command, VoidGrant)]

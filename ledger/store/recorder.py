@@ -15,7 +15,7 @@ from ledger.store.datastore import LedgerDatastore, PinnedTransaction
 from ledger.store.mapper import COLUMNS, LineToAppend, RecordedEvent, fields_of_line
 from ledger.store.sql import query
 
-COPY_EVENTS_MIN = 32
+COPY_EVENTS_MIN = 128
 """From this many rows up, COPY is faster than one INSERT (measured; see docs/performance.md)."""
 LINES_PER_WRITE = 500
 """So many lines at a time: the server takes them in while we send the next."""

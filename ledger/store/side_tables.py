@@ -50,6 +50,8 @@ class AcceptedKey:
     normaliser_version: int
     transaction_id: str
     position: int
+    receipt: object = None
+    """What it was answered with, where that is at hand."""
 
 
 @dataclass(slots=True)

@@ -37,15 +37,19 @@ INSERT INTO yardstick VALUES (
 
 
 def make_table(database: Database) -> None:
-    """A table like the log, with its three indexes and its checks."""
+    """A fresh table like the log, with its three indexes and its checks.
+
+    Made anew for each yardstick, so that the server has nothing of it to vacuum while the ledger is measured.
+    """
     with database.connect(Role.OWNER) as connection:
         connection.execute("DROP TABLE IF EXISTS yardstick")
-        connection.execute("CREATE TABLE yardstick (LIKE events INCLUDING ALL)")
+        connection.execute("CREATE TABLE yardstick (LIKE events INCLUDING ALL) WITH (autovacuum_enabled = false)")
         connection.execute("CREATE SEQUENCE IF NOT EXISTS yardstick_position")
 
 
 def insert_one_row(database: Database, connections: int, seconds: int) -> Measurement:
     """One-row INSERTs, each committed, by PostgreSQL's own client in C: as fast as single rows go on this server."""
+    make_table(database)
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(INSERT)
         script.flush()
@@ -62,6 +66,7 @@ def insert_one_row(database: Database, connections: int, seconds: int) -> Measur
 
 def copy_rows(database: Database, rows_per_commit: int, commits: int) -> Measurement:
     """Binary COPY from Python, one commit for each so many rows."""
+    make_table(database)
     latencies = []
     now = datetime.now(UTC)
     position = secrets.randbelow(10**6) * 10**9 + 10**17
@@ -85,6 +90,7 @@ def copy_rows(database: Database, rows_per_commit: int, commits: int) -> Measure
 
 def load_decide_save(ledger: CreditLedger, count: int) -> Measurement:
     """The library's plain loop over the same domain: fold the aggregate from its events, decide, save, one by one."""
+    make_table(ledger.database)
     books = BlockingLedger(ledger)
     streams = []
     for number in range(20):
