@@ -33,7 +33,7 @@ from ledger.store.datastore import LedgerDatastore, PinnedTransaction
 from ledger.store.mapper import event_of_row
 from ledger.store.pools import load_pools, pool_key_of_row
 from ledger.store.recorder import COPY_EVENTS_MIN, lock_key
-from ledger.store.side_tables import write_documents, write_keys, write_side_effects
+from ledger.store.side_tables import COPY_KEYS_MIN, write_documents, write_keys, write_side_effects
 from ledger.store.sql import query
 
 log = logging.getLogger(__name__)
@@ -248,7 +248,8 @@ class BatchWriter:
         """Many commands: the log takes in the first ones' events while the next are decided."""
         self._append(connection, batch, batch.decide_all(commands, self._limits.batch_events_max))
         self._settle_answers(connection, batch, commands)
-        self._commit(connection, batch)
+        with connection.pipeline() if len(batch.accepted_keys) < COPY_KEYS_MIN else nullcontext():
+            self._commit(connection, batch)
 
     def _append(self, connection: Connection[DictRow], batch: Batch, events: Iterable[LedgerEvent]) -> None:
         with self._datastore.pin(PinnedTransaction(connection, batch.head)):

@@ -1,6 +1,5 @@
 """The library's recorder on the ledger's log: reads anywhere, appends only under the writers' lock."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, cast
@@ -12,7 +11,7 @@ from psycopg import Connection, sql
 from psycopg.rows import DictRow
 
 from ledger.store.datastore import LedgerDatastore, PinnedTransaction
-from ledger.store.mapper import COLUMNS, LineToAppend, RecordedEvent, fields_of_line
+from ledger.store.mapper import COLUMNS, LineToAppend, RecordedEvent, json_of_line
 from ledger.store.sql import query
 
 COPY_EVENTS_MIN = 128
@@ -108,7 +107,7 @@ def append(transaction: PinnedTransaction, events: Iterable[LineToAppend]) -> Se
     few = list(islice(lines, COPY_EVENTS_MIN))
     if len(few) < COPY_EVENTS_MIN:
         if few:
-            rows = json.dumps(list(map(fields_of_line, few)), ensure_ascii=False)
+            rows = f"[{','.join(map(json_of_line, few))}]"
             transaction.connection.execute(query("append"), [rows], prepare=True)
     else:
         with transaction.connection.cursor().copy(COPY) as copy:

@@ -16,7 +16,6 @@ from ledger.domain.instants import Instant
 from ledger.domain.pool import Pool
 from ledger.domain.values import Kind, LotId, PoolKey, RollupType, StreamId
 from ledger.store.mapper import escape_copy
-from ledger.store.recorder import COPY_EVENTS_MIN, LINES_PER_WRITE
 from ledger.store.sql import query
 
 EXPIRY = "EXPIRY"
@@ -24,6 +23,9 @@ RENEWAL = "RENEWAL"
 READABLE_ID = "GRANT_READABLE_ID"
 LIVE_CREDIT = "LIVE_EXECUTION_CREDIT"
 
+COPY_KEYS_MIN = 512
+"""Fewer keys than this go in by one INSERT, which can share a pipeline with the commit."""
+KEYS_PER_WRITE = 500
 COPY_KEYS = sql.SQL("COPY idempotency FROM STDIN")
 
 
@@ -131,13 +133,13 @@ def write_keys(connection: Connection[DictRow], keys: Sequence[AcceptedKey]) -> 
     """
     if not keys:
         return
-    if len(keys) < COPY_EVENTS_MIN:
+    if len(keys) < COPY_KEYS_MIN:
         rows = [(*key.scope, key.body, key.normaliser_version, key.transaction_id, key.position) for key in keys]
         connection.execute(query("append_keys"), [json.dumps(rows)], prepare=True)
         return
     with connection.cursor().copy(COPY_KEYS) as copy:
-        for first in range(0, len(keys), LINES_PER_WRITE):
-            copy.write("".join(map(_line_of_key, keys[first : first + LINES_PER_WRITE])))
+        for first in range(0, len(keys), KEYS_PER_WRITE):
+            copy.write("".join(map(_line_of_key, keys[first : first + KEYS_PER_WRITE])))
 
 
 def write_documents(connection: Connection[DictRow], documents: Iterable[tuple[str, str, str]]) -> None:

@@ -9,7 +9,7 @@ from psycopg import sql
 from ledger.domain.credits import credits_column, credits_of
 from ledger.domain.events import EVENT_TYPES, Event
 from ledger.store.database import Database, Role
-from ledger.store.mapper import COLUMNS, event_of_row
+from ledger.store.mapper import COLUMNS, NULL, LedgerMapper, escape_copy, event_of_row, fields_of_line, json_of_line
 from tests.store.golden import FOLDER, GOLDEN, path_of, row_of
 
 
@@ -36,6 +36,20 @@ def insert(database: Database, row: dict[str, str | None]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", GOLDEN)
 def test_an_event_is_written_as_ever(name: str) -> None:
     assert row_of(GOLDEN[name]) == golden(name)["row"]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_line_says_the_same_as_json(name: str) -> None:
+    line = LedgerMapper().to_stored_event(GOLDEN[name]).line
+    assert json.loads(json_of_line(line)) == fields_of_line(line)
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "\\N", "N", "a\\", "\\\\N", 'say "x"', "\x01", "\u2028", "\x7f", "a\tb", "[1]", "\u00e4"]
+)
+def test_any_text_in_a_line_says_the_same_as_json(text: str) -> None:
+    line = f"1\t{NULL}\t{escape_copy(text)}\t{NULL}\n"
+    assert json.loads(json_of_line(line)) == fields_of_line(line) == ["1", None, text, None]
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
