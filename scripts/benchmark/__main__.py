@@ -68,12 +68,13 @@ def _long_history(running: RunningLedger, runs: int, seconds: int, history: int)
     _progress(f"{history:,} debits on one lot")
     for _ in range(max(1, history // LIST_LENGTH_MAX)):
         by_lists(old, LIST_LENGTH_MAX, 1)
-    first, later = [], []
-    for run in range(runs):
-        _progress(f"run {run + 1} of {runs}: debits on a fresh lot and after {history:,}")
-        fresh = Pools(running.ledger, 1)
-        first.append(by_callers(fresh, 1, seconds))
-        later.append(by_callers(old, 1, seconds))
+    first: list[Measurement] = []
+    later: list[Measurement] = []
+    for run in range(2 * runs):
+        _progress(f"run {run + 1} of {2 * runs}: debits on a fresh lot and after {history:,}")
+        turns = [(first, Pools(running.ledger, 1)), (later, old)]
+        for measured, pools in turns if run % 2 == 0 else reversed(turns):
+            measured.append(by_callers(pools, 1, seconds))
     return [Row("debits on a fresh lot, 1 caller", first), Row(f"debits after {history:,} on one lot, 1 caller", later)]
 
 
