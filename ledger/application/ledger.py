@@ -5,7 +5,7 @@ import concurrent.futures
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
-from eventsourcing.application import Application
+from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import EventStore
 from eventsourcing.utils import Environment, EnvType
 
@@ -20,13 +20,14 @@ from ledger.application.commands import (
     SettleDue,
     VoidGrant,
 )
+from ledger.application.inputs import UUID
 from ledger.application.limits import WriterLimits
 from ledger.application.receipts import Outcome, Receipt
 from ledger.application.replies import Submission
 from ledger.application.writer import Writer
 from ledger.domain.credit_grant import CreditGrant
 from ledger.domain.credit_grant import evolve as evolve_grant
-from ledger.domain.refusals import InvalidArgument
+from ledger.domain.refusals import CreditGrantNotFound, InvalidArgument
 from ledger.domain.values import Kind, PoolKey, StreamId
 from ledger.store.clock import Clock, database_clock
 from ledger.store.database import Database
@@ -151,8 +152,13 @@ class CreditLedger(Application[str]):
             return [PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"]) for row in rows]
 
     def grant(self, stream_id: StreamId) -> CreditGrant:
-        """A grant's aggregate, folded from its own events."""
-        found: CreditGrant = self.repository.get(stream_id, projector_func=_project_grant)
+        """A grant's aggregate, folded from its own events. Refuses: CreditGrantNotFound."""
+        if not UUID.fullmatch(stream_id):
+            raise CreditGrantNotFound(stream_id)
+        try:
+            found: CreditGrant = self.repository.get(stream_id, projector_func=_project_grant)
+        except AggregateNotFoundError:
+            raise CreditGrantNotFound(stream_id) from None
         return found
 
 

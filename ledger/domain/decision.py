@@ -8,6 +8,7 @@ else, for grants and execution credits alike, so that law 1 is written once.
 from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
+from typing import Any
 
 from ledger.domain.burn_down import RecordedDebit, burn_down, unwind
 from ledger.domain.credits import Credits
@@ -84,30 +85,10 @@ class Decision:
         """Credits come into `lot`, which may be new; its terms are `terms` from now on. Returns it with these terms."""
         granted, used, balance = self._state(lot)
         version = self._next_version(lot.stream_id)
-        self.pool_balance += amount
-        after = After(granted + amount, used, balance + amount, self.pool_balance)
         lot = self._lots[lot.lot_id] = replace(lot, terms=terms, terms_version=version)
-        self._after[lot.lot_id] = after
-        self.events.append(
-            Granted.of(
-                originator_id=lot.stream_id,
-                originator_version=version,
-                transaction=self.transaction,
-                pool=lot.pool,
-                lot=lot.lot_id,
-                grant_type=lot.grant_type,
-                amount=amount,
-                effective_at=effective_at,
-                use_at=None,
-                cause=cause,
-                debit_id=None,
-                account_groups=None,
-                terms_version=version,
-                after=after,
-                terms=terms,
-                grant=details,
-            )
-        )
+        after = self._after_move(lot, amount, (granted + amount, used, balance + amount))
+        values = self._movement(lot, version, amount, after, cause, effective_at)
+        self.events.append(Granted.of(**values, terms=terms, grant=details))
         return lot
 
     def debit(self, amount: Credits, use_at: Instant, account_groups: tuple[str, ...] | None) -> None:
@@ -148,30 +129,15 @@ class Decision:
         for lot_id, part in returned:
             lot = self.pool.lot(lot_id)
             granted, used, balance = self._state(lot)
-            self.pool_balance += part
-            after = After(granted, used - part, balance + part, self.pool_balance)
-            self._after[lot_id] = after
-            self.events.append(
-                Refunded.of(
-                    originator_id=lot.stream_id,
-                    originator_version=self._next_version(lot.stream_id),
-                    transaction=self.transaction,
-                    pool=lot.pool,
-                    lot=lot_id,
-                    grant_type=lot.grant_type,
-                    amount=part,
-                    effective_at=max(self.now, lot.effective_at),
-                    use_at=debit.use_at,
-                    cause=Cause.REFUNDED,
-                    debit_id=debit.debit_id,
-                    account_groups=debit.account_groups,
-                    terms_version=lot.terms_version,
-                    after=after,
-                )
-            )
+            after = self._after_move(lot, part, (granted, used - part, balance + part))
+            effective_at = max(self.now, lot.effective_at)
+            version = self._next_version(lot.stream_id)
+            values = self._movement(lot, version, part, after, Cause.REFUNDED, effective_at)
+            values |= {"use_at": debit.use_at, "debit_id": debit.debit_id, "account_groups": debit.account_groups}
+            self.events.append(Refunded.of(**values))
             if lot.ended_at(self.now):
                 ending = Voided if lot.voided else Expired
-                self.take_out(ending, lot, part, cause=Cause.REFUND, effective_at=max(self.now, lot.effective_at))
+                self.take_out(ending, lot, part, cause=Cause.REFUND, effective_at=effective_at)
         return returned
 
     def take_out(
@@ -185,27 +151,9 @@ class Decision:
     ) -> None:
         """Credits leave the lot unused: by decision (Voided) or because it has ended (Expired)."""
         granted, used, balance = self._state(lot)
-        self.pool_balance -= amount
-        after = After(granted, used, balance - amount, self.pool_balance)
-        self._after[lot.lot_id] = after
-        self.events.append(
-            event_type.of(
-                originator_id=lot.stream_id,
-                originator_version=self._next_version(lot.stream_id),
-                transaction=self.transaction,
-                pool=lot.pool,
-                lot=lot.lot_id,
-                grant_type=lot.grant_type,
-                amount=-amount,
-                effective_at=effective_at,
-                use_at=None,
-                cause=cause,
-                debit_id=None,
-                account_groups=None,
-                terms_version=lot.terms_version,
-                after=after,
-            )
-        )
+        after = self._after_move(lot, -amount, (granted, used, balance - amount))
+        version = self._next_version(lot.stream_id)
+        self.events.append(event_type.of(**self._movement(lot, version, -amount, after, cause, effective_at)))
 
     def define(self, stream_id: StreamId, **definition: object) -> None:
         """An execution credit is as told from now on."""
@@ -218,6 +166,33 @@ class Decision:
                 **definition,
             )
         )
+
+    def _after_move(self, lot: Lot, amount: Credits, state: tuple[Credits, Credits, Credits]) -> After:
+        """Keep what a movement leaves behind, for the events that follow it; `amount` is signed."""
+        self.pool_balance += amount
+        after = self._after[lot.lot_id] = After(*state, self.pool_balance)
+        return after
+
+    def _movement(
+        self, lot: Lot, version: int, amount: Credits, after: After, cause: Cause, effective_at: Instant
+    ) -> dict[str, Any]:
+        """The values of a movement that is not a use. (A debit has its own, because it is on every path.)"""
+        return {
+            "originator_id": lot.stream_id,
+            "originator_version": version,
+            "transaction": self.transaction,
+            "pool": lot.pool,
+            "lot": lot.lot_id,
+            "grant_type": lot.grant_type,
+            "amount": amount,
+            "effective_at": effective_at,
+            "use_at": None,
+            "cause": cause,
+            "debit_id": None,
+            "account_groups": None,
+            "terms_version": lot.terms_version,
+            "after": after,
+        }
 
     def _state(self, lot: Lot) -> tuple[Credits, Credits, Credits]:
         after = self._after.get(lot.lot_id)

@@ -8,7 +8,8 @@ from freezegun import freeze_time
 
 from ledger.application import BlockingLedger, CreditLedger
 from ledger.domain.instants import instant_of
-from ledger.domain.refusals import InsufficientCredits
+from ledger.domain.refusals import CreditGrantNotFound, InsufficientCredits
+from ledger.domain.values import StreamId
 from ledger.store.database import Database, Role
 from ledger.store.mapper import UnknownEvent, event_of_row
 from ledger.store.recorder import LogRecorder
@@ -79,6 +80,9 @@ def test_a_grant_is_folded_from_its_own_events(books: BlockingLedger) -> None:
     books.consume(holder="a", currency="c", amount=2)
     (lot,) = books.ledger.grant(granted.stream_id).lots.values()
     assert (lot.granted, lot.used, lot.balance) == (5 * 10**9, 2 * 10**9, 3 * 10**9)
+    for unknown in ("no such grant", "018f0000-0000-7000-8000-000000000009"):
+        with pytest.raises(CreditGrantNotFound):
+            books.ledger.grant(StreamId(unknown))
 
 
 def test_every_golden_event_is_of_this_version() -> None:
