@@ -4,16 +4,11 @@
 only after its events are on disk, and a command that was refused leaves nothing.
 """
 
-from ledger.application.commands import (
-    Command,
-    ConsumeCredits,
+from ledger.application.commands import Command, ConsumeCredits, IssueGrant, RefundDebit, SettleDue, VoidGrant
+from ledger.application.execution_credit_commands import (
     DeleteExecutionCredit,
-    IssueGrant,
     OpenExecutionCredit,
-    RefundDebit,
     ResizeExecutionCredit,
-    SettleDue,
-    VoidGrant,
 )
 from ledger.application.ledger import BlockingLedger, CreditLedger
 from ledger.application.receipts import LedgerUnavailable, Receipt

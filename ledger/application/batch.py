@@ -12,13 +12,15 @@ from ledger.application.commands import (
     NORMALISER_VERSION,
     Command,
     ConsumeCredits,
-    DeleteExecutionCredit,
     IssueGrant,
-    OpenExecutionCredit,
     RefundDebit,
-    ResizeExecutionCredit,
     SettleDue,
     VoidGrant,
+)
+from ledger.application.execution_credit_commands import (
+    DeleteExecutionCredit,
+    OpenExecutionCredit,
+    ResizeExecutionCredit,
 )
 from ledger.application.ids import TimeOrderedIds
 from ledger.application.inputs import Document, differing_fields

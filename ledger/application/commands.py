@@ -26,16 +26,14 @@ from ledger.application.inputs import (
     positive,
     quoted,
 )
-from ledger.domain import credit_grant, execution_credit
+from ledger.domain import credit_grant
 from ledger.domain.burn_down import RecordedDebit
 from ledger.domain.credits import credits_text
 from ledger.domain.decision import Decision
 from ledger.domain.events import Cost, GrantDetails
-from ledger.domain.execution_credit import ExecutionCredit
 from ledger.domain.instants import instant_of
 from ledger.domain.refusals import (
     CreditGrantNotFound,
-    ExecutionCreditNotFound,
     ExpireAtMustBeLaterThanEffectiveAt,
     InvalidArgument,
     TransactionNotFound,
@@ -45,12 +43,10 @@ from ledger.domain.values import (
     SYSTEM,
     TEXT_CHARACTERS_MAX,
     Actor,
-    CreditType,
     GrantType,
     Kind,
     LotId,
     PoolKey,
-    RollupType,
     StreamId,
     Terms,
     optional_instant,
@@ -325,109 +321,6 @@ class VoidGrant(Command):
         if stream_id is None or not decision.pool.holds(LotId(stream_id)):
             raise CreditGrantNotFound(self.grant)
         credit_grant.void(decision, decision.pool.lot(LotId(stream_id)))
-
-
-@dataclass(slots=True, kw_only=True)
-class OpenExecutionCredit(Command):
-    """Create a company's execution credit of one type and grant its first period."""
-
-    operation: ClassVar[str] = "open_execution_credit"
-    kind: ClassVar[Kind] = Kind.EXECUTION_CREDIT
-
-    company: str
-    credit_type: CreditType
-    credits: Any
-    rollup_type: RollupType
-    period_anchor: datetime | None = None
-    company_label: str | None = None
-
-    def __post_init__(self) -> None:
-        self.check_envelope()
-        self.company = text_of(self.company, field="companyId")
-        self.credit_type = choice(CreditType, self.credit_type, field="creditType")
-        self.rollup_type = choice(RollupType, self.rollup_type, field="rollupType")
-        self.credits = positive(self.credits, field="credits")
-        self.period_anchor = optional_instant(self.period_anchor, field="periodAnchor")
-        if self.company_label is not None:
-            self.company_label = text_of(self.company_label, field="companyLabel")
-        self.pool = PoolKey(self.kind, self.company, self.credit_type.value, None)
-
-    @property
-    def scope(self) -> str:
-        return self.company
-
-    def normalised(self) -> dict[str, object]:
-        return {
-            "creditType": self.credit_type.value,
-            "rollupType": self.rollup_type.value,
-            "credits": credits_text(self.credits),
-            "periodAnchor": None if self.period_anchor is None else self.period_anchor.isoformat(),
-            "companyLabel": self.company_label,
-        }
-
-    def document(self) -> Document | None:
-        return Document.of(company_label=self.company_label)
-
-    def decide(self, decision: Decision) -> None:
-        anchor_at = decision.now if self.period_anchor is None else self.period_anchor
-        stream_id = StreamId(decision.new_id())
-        execution_credit.open_credit(decision, stream_id, self.credit_type, self.rollup_type, self.credits, anchor_at)
-
-
-@dataclass(slots=True, kw_only=True)
-class ExecutionCreditCommand(Command):
-    """A command on one execution credit, named by its id."""
-
-    kind: ClassVar[Kind] = Kind.EXECUTION_CREDIT
-
-    credit: str
-
-    @property
-    def scope(self) -> str:
-        return self.credit
-
-    def credit_in(self, decision: Decision, stream_id: StreamId | None) -> ExecutionCredit:
-        found = None if stream_id is None else decision.pool.aggregates.get(stream_id)
-        if not isinstance(found, ExecutionCredit) or not found.live:
-            raise ExecutionCreditNotFound(self.credit)
-        return found
-
-
-@dataclass(slots=True, kw_only=True)
-class ResizeExecutionCredit(ExecutionCreditCommand):
-    """Change the allotment, from the present period on."""
-
-    operation: ClassVar[str] = "resize_execution_credit"
-
-    credits: Any
-
-    def __post_init__(self) -> None:
-        self.check_envelope()
-        self.credit = id_of(self.credit, field="id")
-        self.credits = positive(self.credits, field="credits")
-
-    def normalised(self) -> dict[str, object]:
-        return {"credits": credits_text(self.credits)}
-
-    def decide(self, decision: Decision, stream_id: StreamId | None) -> None:
-        execution_credit.resize(decision, self.credit_in(decision, stream_id), self.credits)
-
-
-@dataclass(slots=True, kw_only=True)
-class DeleteExecutionCredit(ExecutionCreditCommand):
-    """Take an execution credit out of use; what is left is void."""
-
-    operation: ClassVar[str] = "delete_execution_credit"
-
-    def __post_init__(self) -> None:
-        self.check_envelope()
-        self.credit = id_of(self.credit, field="id")
-
-    def normalised(self) -> dict[str, object]:
-        return {}
-
-    def decide(self, decision: Decision, stream_id: StreamId | None) -> None:
-        execution_credit.delete(decision, self.credit_in(decision, stream_id))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,16 +9,11 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import EventStore
 from eventsourcing.utils import Environment, EnvType
 
-from ledger.application.commands import (
-    Command,
-    ConsumeCredits,
+from ledger.application.commands import Command, ConsumeCredits, IssueGrant, RefundDebit, SettleDue, VoidGrant
+from ledger.application.execution_credit_commands import (
     DeleteExecutionCredit,
-    IssueGrant,
     OpenExecutionCredit,
-    RefundDebit,
     ResizeExecutionCredit,
-    SettleDue,
-    VoidGrant,
 )
 from ledger.application.inputs import UUID
 from ledger.application.limits import WriterLimits

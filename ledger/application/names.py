@@ -6,13 +6,8 @@ from typing import cast
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from ledger.application.commands import (
-    Command,
-    DeleteExecutionCredit,
-    RefundDebit,
-    ResizeExecutionCredit,
-    VoidGrant,
-)
+from ledger.application.commands import Command, RefundDebit, VoidGrant
+from ledger.application.execution_credit_commands import DeleteExecutionCredit, ResizeExecutionCredit
 from ledger.application.inputs import UUID
 from ledger.domain.pool import Pool
 from ledger.domain.values import PoolKey, StreamId
