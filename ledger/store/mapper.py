@@ -182,10 +182,11 @@ def fields_of_line(line: str) -> list[str | None]:
 def json_of_line(line: str) -> str:
     """The columns of a rendered line as a JSON array of texts and nulls.
 
-    An ordinary line, without quotes, escapes or control characters, is rewritten as it stands: an eighth of the cost.
+    An ordinary line, without quotes or control characters, is rewritten as it stands, at an eighth of the cost: the
+    escapes of COPY text are JSON's too, and a text that reads `\\N` has its backslash escaped where a null has not.
     """
     text = line.rstrip("\n")
-    if '"' not in text and text.count("\\") == text.count(NULL) and text.replace("\t", "").isprintable():
+    if '"' not in text and text.replace("\t", "").isprintable():
         quoted = '["' + text.replace("\t", '","') + '"]'
         return quoted.replace(f'"{NULL}"', "null")
     return json.dumps(fields_of_line(line), ensure_ascii=False)

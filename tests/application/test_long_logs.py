@@ -90,6 +90,11 @@ def test_a_batch_ends_when_it_has_enough_events(database: Database, clock: Clock
             books.issue_grant(holder="acme", currency="c", amount=1, display_name="g", grant_type="PAID")
         tens = [ConsumeCredits(holder="acme", currency="c", amount=10) for _ in range(40)]
         outcomes = books.consume_many(tens)
+    with database.connect(Role.OWNER) as connection:
+        found = connection.execute(
+            "SELECT count(*) AS n FROM events WHERE amount < 0 GROUP BY xmin ORDER BY 1"
+        ).fetchall()
+    assert [row["n"] for row in found] == [100] * 4
     assert [len(outcome.draws) for outcome in outcomes if isinstance(outcome, Receipt)] == [10] * 40
 
 

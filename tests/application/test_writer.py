@@ -64,6 +64,12 @@ def test_single_commands_do_not_wait_behind_a_long_list(database: Database, cloc
 
         single, last = asyncio.run(run())
     assert single < last
+    with database.connect(Role.OWNER) as connection:
+        beside = connection.execute(
+            "SELECT count(*) AS n FROM events WHERE xmin = (SELECT xmin FROM events WHERE position = %s)", [single]
+        ).fetchone()
+    assert beside is not None
+    assert beside["n"] <= 1_001
 
 
 def test_a_full_queue_refuses_and_keeps_nothing(database: Database, clock: Clock, hands: Hands) -> None:
