@@ -66,8 +66,11 @@ def test_each_room_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-def test_nothing_happens_on_import() -> None:
-    """Every module is imported in an empty folder, without an environment, and opens nothing."""
+def test_nothing_happens_on_import(tmp_path: Path) -> None:
+    """Every module is imported in an empty folder, without an environment, and opens nothing.
+
+    `-B`: Python itself would make a folder for the bytecode of a module that it imports for the first time.
+    """
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in SOURCES]
     program = "import sys, threading, importlib\n"
     program += "def seen(event, args):\n"
@@ -76,7 +79,12 @@ def test_nothing_happens_on_import() -> None:
     program += "".join(f"importlib.import_module({module!r})\n" for module in modules)
     program += "assert threading.active_count() == 1\n"
     done = subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        [sys.executable, "-B", "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
