@@ -63,4 +63,5 @@ class ReadModel:
 
 BALANCES = ReadModel("balances")
 LOTS = ReadModel("lots")
-READ_MODELS = (BALANCES, LOTS)
+ENTRIES = ReadModel("entries")
+READ_MODELS = (BALANCES, LOTS, ENTRIES)

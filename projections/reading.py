@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from psycopg import Connection, sql
 from psycopg.rows import DictRow, dict_row
@@ -22,6 +22,19 @@ HEAD_WAIT_SECONDS_MAX = 0.1
 NAMED_POSITION_WAIT_SECONDS_MAX = 5.0
 PAUSE_SECONDS = 0.001
 PAUSE_SECONDS_MAX = 0.008
+
+
+class Progress(NamedTuple):
+    """How far some read models have come, beside the head of the log; both 0 before the first event."""
+
+    head: int
+    recorded_at: Instant | None
+    positions: Mapping[str, int]
+    errors: Mapping[str, str]
+
+    @property
+    def reached(self) -> int:
+        return min(self.positions.values())
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,7 @@ class Reader:
             max_size=connections_max,
             open=False,
             configure=adapt,
+            check=ConnectionPool.check_connection,
             name=f"{database.schema}-reader",
         )
 
@@ -72,51 +86,77 @@ class Reader:
         self._pool.close()
 
     @contextmanager
+    def connection(self) -> Iterator[Connection[DictRow]]:
+        """A connection of the role that may only read, for what is not in a read model."""
+        with self._pool.connection() as connection:
+            yield connection
+
+    @contextmanager
     def snapshot(self, models: Sequence[ReadModel] = READ_MODELS, *, at_least: int | None = None) -> Iterator[Snapshot]:
-        """The present state of `models`.
+        """The present state of `models`, for a thread that waits.
 
         Waits up to 100 ms for the head as it was when the read arrived; after that the answer is marked stale. A
         position named by `at_least` is waited for longer. Refuses: PositionNotReached, only for a named position.
         """
+        wait = Wait(self.progress(models), at_least)
+        while wait.goes_on:
+            time.sleep(wait.pause())
+            wait.look(self.progress(models))
+        with self.at_once(models, wait.wanted, at_least=at_least) as snapshot:
+            yield snapshot
+
+    @contextmanager
+    def at_once(self, models: Sequence[ReadModel], wanted: int, *, at_least: int | None = None) -> Iterator[Snapshot]:
+        """The present state of `models` without waiting; stale if it is not at `wanted`.
+
+        Refuses: PositionNotReached, only for a position named by `at_least`.
+        """
+        with self._pool.connection() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            progress = progress_of(connection, models)
+            if at_least is not None and progress.reached < at_least:
+                raise PositionNotReached(wanted=at_least, reached=progress.reached)
+            now = self._clock.read(connection)
+            if progress.recorded_at is not None:
+                now = max(now, progress.recorded_at)
+            yield Snapshot(connection, progress.reached, progress.positions, progress.reached < wanted, now)
+
+    def progress(self, models: Sequence[ReadModel] = READ_MODELS) -> Progress:
         with self._pool.connection() as connection:
-            head = connection.execute(statement("projections", "queries/head.sql")).fetchone()
-            wanted = max(head["position"] if head is not None else 0, at_least or 0)
-            self._wait(connection, models, wanted, at_least)
-            with connection.transaction():
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                positions = _positions(connection, models)
-                reached = min(positions.values())
-                if at_least is not None and reached < at_least:
-                    raise PositionNotReached(wanted=at_least, reached=reached)
-                yield Snapshot(connection, reached, positions, reached < wanted, self._now(connection))
-
-    def _now(self, connection: Connection[DictRow]) -> Instant:
-        instant = self._clock.read(connection)
-        head = connection.execute(statement("projections", "queries/head.sql")).fetchone()
-        return instant if head is None else max(instant, head["recorded_at"])
-
-    def _wait(
-        self, connection: Connection[DictRow], models: Sequence[ReadModel], wanted: int, at_least: int | None
-    ) -> None:
-        started = time.monotonic()
-        pause = PAUSE_SECONDS
-        while True:
-            reached = min(_positions(connection, models).values())
-            if reached >= wanted:
-                return
-            waited = time.monotonic() - started
-            named = at_least is not None and reached < at_least
-            if waited > (NAMED_POSITION_WAIT_SECONDS_MAX if named else HEAD_WAIT_SECONDS_MAX):
-                return
-            time.sleep(pause)
-            pause = min(pause * 2, PAUSE_SECONDS_MAX)
+            return progress_of(connection, models)
 
 
-def _positions(connection: Connection[DictRow], models: Sequence[ReadModel]) -> dict[str, int]:
-    """How far each of these has come; a version that has not been started is at 0."""
-    positions = {}
-    for model in models:
-        named = {"name": model.name, "version": model.version}
-        row = connection.execute(statement("projections", "queries/position.sql"), named).fetchone()
-        positions[model.name] = 0 if row is None else row["position"]
-    return positions
+class Wait:
+    """A read that waits for read models: how long it goes on, and how often it looks."""
+
+    def __init__(self, found: Progress, at_least: int | None) -> None:
+        self.wanted = max(found.head, at_least or 0)
+        self._at_least = at_least or 0
+        self._reached = found.reached
+        self._started = time.monotonic()
+        self._pause = PAUSE_SECONDS
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the position is not reached yet and may still be waited for."""
+        named = self._reached < self._at_least
+        seconds_max = NAMED_POSITION_WAIT_SECONDS_MAX if named else HEAD_WAIT_SECONDS_MAX
+        return self._reached < self.wanted and time.monotonic() - self._started <= seconds_max
+
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        pause = self._pause
+        self._pause = min(pause * 2, PAUSE_SECONDS_MAX)
+        return pause
+
+    def look(self, found: Progress) -> None:
+        self._reached = found.reached
+
+
+def progress_of(connection: Connection[DictRow], models: Sequence[ReadModel]) -> Progress:
+    """How far these have come, and what stopped those that have failed."""
+    named = {"names": [model.name for model in models], "versions": [model.version for model in models]}
+    rows = connection.execute(statement("projections", "queries/progress.sql"), named).fetchall()
+    positions = {row["name"]: row["position"] for row in rows}
+    errors = {row["name"]: row["error"] for row in rows if row["error"] is not None}
+    return Progress(rows[0]["head"] or 0, rows[0]["recorded_at"], positions, errors)

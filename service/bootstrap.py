@@ -11,7 +11,7 @@ from ledger.application import BlockingLedger, CreditLedger
 from ledger.application.limits import WriterLimits
 from ledger.store.clock import Clock, set_test_clock
 from ledger.store.database import Database, Role
-from ledger.store.migrate import migrate
+from ledger.store.migrate import check_migrated, migrate
 from projections.reading import Reader
 from projections.runner import Runner
 from service.embedded_postgres import EmbeddedPostgres
@@ -30,7 +30,8 @@ class RunningLedger:
     database: Database
     ledger: CreditLedger
     blocking: BlockingLedger
-    runner: Runner
+    runner: Runner | None
+    """None where another process follows the log."""
     reader: Reader
 
     def set_clock(self, instant: datetime) -> None:
@@ -47,8 +48,14 @@ def open_ledger(
     schema: str = "ledger",
     clock: Clock | None = None,
     limits: WriterLimits | None = None,
+    migrating: bool = True,
+    following: bool = True,
 ) -> Iterator[RunningLedger]:
-    """Open a ledger on `dsn`, or on an embedded server in `data_folder`; migrate it; stop everything in good order."""
+    """Open a ledger on `dsn`, or on an embedded server in `data_folder`; stop everything in good order.
+
+    Without `migrating` the schema must be there and be this version's (UnusableDatabase); without `following` another
+    process has to.
+    """
     if (dsn is None) == (data_folder is None):
         raise ValueError("give either a dsn or a data folder")
     with ExitStack() as stack:
@@ -56,9 +63,12 @@ def open_ledger(
             dsn = stack.enter_context(EmbeddedPostgres(data_folder)).dsn()
         assert dsn is not None
         database = Database(dsn, schema)
-        migrate(database)
+        if migrating:
+            migrate(database)
+        else:
+            check_migrated(database)
         gc.set_threshold(GC_ALLOCATIONS, 20, 20)
         ledger = stack.enter_context(CreditLedger(database, clock=clock, limits=limits))
-        runner = stack.enter_context(Runner(database))
+        runner = stack.enter_context(Runner(database)) if following else None
         reader = stack.enter_context(Reader(database, clock=clock))
         yield RunningLedger(database, ledger, BlockingLedger(ledger), runner, reader)

@@ -283,6 +283,46 @@ class EmbeddedPostgres:
             time.sleep(0.01)
 
 
+def running_dsn(data_folder: Path, *, wait_seconds_max: float = 10.0) -> str | None:
+    """Connection string of the server that another process runs on this folder; None if none does.
+
+    For short visits: the server ends with the process that started it.
+    """
+    deadline = time.monotonic() + wait_seconds_max
+    while _is_held(data_folder / "lock"):
+        with contextlib.suppress(OSError, IndexError):
+            lines = (data_folder / "cluster" / "postmaster.pid").read_text().splitlines()
+            if lines[7].strip() == "ready":  # the eighth line; the fourth and fifth are port and socket folder
+                return make_conninfo(host=lines[4], port=lines[3], user=SUPERUSER, dbname="postgres")
+        if time.monotonic() > deadline:
+            raise EmbeddedPostgresError(f"{data_folder} is in use, but its server does not get ready")
+        time.sleep(0.02)
+    return None
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def default_data_folder() -> Path:
+    """`ledger-data` in the present folder; for root in a closed folder, where the server could not enter, elsewhere."""
+    folder = Path("ledger-data").absolute()
+    if os.geteuid() != 0 or _closed_parent(folder) is None:
+        return folder
+    mark = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    return Path("/var/lib/credit-ledger") / mark
+
+
 def find_binaries() -> Path:
     """The `bin` folder to use: the wheel's newest PostgreSQL, else the system's newest, at least version 15."""
     candidates: list[Path] = []

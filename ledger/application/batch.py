@@ -131,6 +131,9 @@ class Batch:
 
     def decide(self, command: Command) -> None:
         """Decide one command and let its events take effect on the cached pools; a refusal changes nothing."""
+        if command.holders is not None and self._names_another_holders(command):
+            self.outcomes.append(_not_found(command))  # not among the refused, whose keys are looked up for replays
+            return
         scope = None
         if command.idempotency_key is not None:
             scope = key_scope(command, self.streams)
@@ -148,6 +151,10 @@ class Batch:
         """The answer to a keyed command, if its key is among those taken."""
         accepted = taken.get(key_scope(command, self.streams))
         return None if accepted is None else self._answered(accepted, command)
+
+    def _names_another_holders(self, command: Command) -> bool:
+        pool = None if command.pool is not None else self.pool_of.get(_named(command))
+        return pool is not None and pool.holder not in (command.holders or ())
 
     def _answered(self, taken: AcceptedKey, command: Command) -> Outcome | ReplayFrom:
         """The first answer, or that the body is another."""
@@ -247,6 +254,7 @@ def _decide(command: Command, decision: Decision, batch: Batch) -> RecordedDebit
 
 
 def _named(command: Command) -> str:
+    """The debit, grant or execution credit that a command is about, as the command named it."""
     match command:
         case RefundDebit():
             return command.transaction_id

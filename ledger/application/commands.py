@@ -62,7 +62,8 @@ USE_AHEAD_MAX = timedelta(seconds=5)
 class Command:
     """What all commands have.
 
-    `correlation_id` ties the events to a request, `causation_id` to what brought the command about.
+    `correlation_id` ties the events to a request, `causation_id` to what brought the command about. `holders` are
+    those that its caller knows of: a debit, grant or credit of any other is not there for him, not even as a replay.
     """
 
     operation: ClassVar[str]
@@ -72,6 +73,7 @@ class Command:
     actor: Actor = SYSTEM
     correlation_id: str | None = None
     causation_id: str | None = None
+    holders: frozenset[str] | None = None
     pool: PoolKey | None = field(default=None, init=False)
     """The pool, where the command itself tells it."""
 

@@ -16,9 +16,8 @@ from typing import Any, TypeVar
 
 from ledger.domain.credits import Credits, credits_of, credits_text
 from ledger.domain.refusals import InvalidArgument
-from ledger.domain.values import ACCOUNT_GROUPS_MAX, METADATA_BYTES_MAX, Actor, ActorKind, text_of
+from ledger.domain.values import ACCOUNT_GROUPS_MAX, METADATA_BYTES_MAX, UUID, Actor, ActorKind, text_of
 
-UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 CURRENCY = re.compile(r"[A-Z]{3}")
 Chosen = TypeVar("Chosen", bound=StrEnum)
 _NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")

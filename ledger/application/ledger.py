@@ -2,12 +2,15 @@
 
 import asyncio
 import concurrent.futures
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import EventStore
 from eventsourcing.utils import Environment, EnvType
+from psycopg import Connection
+from psycopg.rows import DictRow
 
 from ledger.application.commands import Command, ConsumeCredits, IssueGrant, RefundDebit, SettleDue, VoidGrant
 from ledger.application.execution_credit_commands import (
@@ -15,7 +18,6 @@ from ledger.application.execution_credit_commands import (
     OpenExecutionCredit,
     ResizeExecutionCredit,
 )
-from ledger.application.inputs import UUID
 from ledger.application.limits import WriterLimits
 from ledger.application.receipts import Outcome, Receipt
 from ledger.application.replies import Submission
@@ -23,11 +25,11 @@ from ledger.application.writer import Writer
 from ledger.domain.credit_grant import CreditGrant
 from ledger.domain.credit_grant import evolve as evolve_grant
 from ledger.domain.refusals import CreditGrantNotFound, InvalidArgument
-from ledger.domain.values import Kind, PoolKey, StreamId
+from ledger.domain.values import UUID, Kind, PoolKey, StreamId
 from ledger.store.clock import Clock, database_clock
 from ledger.store.database import Database
 from ledger.store.factory import LedgerFactory
-from ledger.store.sql import query
+from ledger.store.side_tables import due_pools
 
 
 class CreditLedger(Application[str]):
@@ -112,7 +114,10 @@ class CreditLedger(Application[str]):
 
     async def settle_due(self, pools_max: int = 1000) -> int:
         """Write what has fallen due by now, on up to `pools_max` pools; returns how many there were."""
-        pools = await asyncio.to_thread(self.due_pools, pools_max)
+        return await self.settle(await asyncio.to_thread(self.due_pools, pools_max))
+
+    async def settle(self, pools: Iterable[PoolKey]) -> int:
+        """Write what has fallen due on these pools; returns on how many there was something."""
         return settled(await self.execute_many([SettleDue(due_pool=pool) for pool in pools]))
 
     async def execute(self, command: Command) -> Receipt:
@@ -137,14 +142,18 @@ class CreditLedger(Application[str]):
         self.writer.submit(Submission(commands, reply))
         return reply.result()
 
-    def due_pools(self, pools_max: int) -> list[PoolKey]:
-        """The pools on which something has fallen due, the longest overdue first."""
+    def due_pools(self, pools_max: int, *, kind: Kind | None = None, holder: str | None = None) -> list[PoolKey]:
+        """The pools on which something has fallen due, the longest overdue first; of one holder, if named."""
         if pools_max <= 0:
             raise InvalidArgument("pools_max", "must be above zero")
+        with self.connection() as connection:
+            return due_pools(connection, self.clock.now(connection), pools_max, kind=kind, holder=holder)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[DictRow]]:
+        """A connection of the writer's role, for questions about what commands will meet."""
         with self._datastore.get_connection() as connection:
-            now = self.clock.now(connection)
-            rows = connection.execute(query("due_pools"), {"now": now, "limit": pools_max})
-            return [PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"]) for row in rows]
+            yield connection
 
     def grant(self, stream_id: StreamId) -> CreditGrant:
         """A grant's aggregate, folded from its own events. Refuses: CreditGrantNotFound."""

@@ -8,9 +8,8 @@ from psycopg.rows import DictRow
 
 from ledger.application.commands import Command, RefundDebit, VoidGrant
 from ledger.application.execution_credit_commands import DeleteExecutionCredit, ResizeExecutionCredit
-from ledger.application.inputs import UUID
 from ledger.domain.pool import Pool
-from ledger.domain.values import PoolKey, StreamId
+from ledger.domain.values import UUID, PoolKey, StreamId
 from ledger.store.pools import load_debits, load_pools, pool_key_of_row
 from ledger.store.side_tables import READABLE_ID
 from ledger.store.sql import query

@@ -49,9 +49,12 @@ def credits_of(value: object, *, field: str = "amount") -> Credits:
     return units
 
 
-def credits_of_float(value: float, *, field: str = "amount") -> Credits:
-    """Read a wire float by its shortest text; refuse one with more than 15 significant digits, which is not exact."""
-    text = repr(value)
+def credits_of_float(value: float | str, *, field: str = "amount") -> Credits:
+    """Read a wire float by its shortest text, or by the text that it was sent as.
+
+    Refuses one with more than 15 significant digits: a float does not hold them, so the amount would not be exact.
+    """
+    text = value if isinstance(value, str) else repr(value)
     digits = _decimal_of(text, field).as_tuple().digits
     significant = len("".join(map(str, digits)).strip("0"))
     if significant > FLOAT_SIGNIFICANT_DIGITS_MAX:

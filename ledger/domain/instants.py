@@ -4,6 +4,7 @@ Nothing here reads a clock. The ledger's one clock belongs to the store; the dom
 """
 
 import calendar
+import re
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -15,6 +16,9 @@ Instant: TypeAlias = datetime
 LAST_YEAR = 9999
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Stands for 'never ends' where instants are ordered; it is never written."""
+
+ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+FRACTION_DIGITS_MAX = 6
 
 
 def instant_of(value: object, *, field: str) -> Instant:
@@ -30,6 +34,25 @@ def instant_of(value: object, *, field: str) -> Instant:
     except Exception:  # a time zone is somebody's own class
         raise InvalidArgument(field, "must have a time zone that works") from None
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, UTC)
+
+
+def instant_from_text(text: object, *, field: str) -> Instant:
+    """Read an ISO 8601 instant with its zone and at most 6 fraction digits; finer ones are refused, never cut."""
+    found = ISO_8601.fullmatch(text) if isinstance(text, str) else None
+    if not isinstance(text, str) or found is None:
+        raise InvalidArgument(field, "must be an instant with a zone in ISO 8601, like 2026-01-31T00:00:00Z")
+    if len(found[2] or ".") - 1 > FRACTION_DIGITS_MAX:
+        raise InvalidArgument(field, f"must have at most {FRACTION_DIGITS_MAX} fraction digits")
+    try:
+        return instant_of(datetime.fromisoformat(text), field=field)
+    except ValueError as error:
+        raise InvalidArgument(field, f"is no instant of the calendar: {error}") from None
+
+
+def instant_text(instant: Instant) -> str:
+    """The instant in ISO 8601 with `Z`: 3 fraction digits, or 6 where the microseconds are not whole milliseconds."""
+    unit = "milliseconds" if instant.microsecond % 1000 == 0 else "microseconds"
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=unit) + "Z"
 
 
 def add_months(anchor: Instant, months: int) -> Instant:

@@ -1,7 +1,7 @@
 """Refusals: every way a command can be turned down, as a fact with a stable code and named fields.
 
 A refusal leaves nothing behind. `code` is part of the public contract; `message` is for people; `facts` are the fields.
-Amounts in fields are Credits (10**-9).
+The fields named in `AMOUNTS` are Credits (10**-9).
 """
 
 from dataclasses import dataclass, fields
@@ -12,6 +12,7 @@ class Refusal(Exception):
     """A command was understood and turned down; nothing was written."""
 
     code: ClassVar[str]
+    AMOUNTS: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def message(self) -> str:
@@ -45,6 +46,7 @@ class InvalidArgument(Refusal):
 @dataclass(eq=False)
 class InsufficientCredits(Refusal):
     code = "InsufficientCredits"
+    AMOUNTS = frozenset({"available", "requested", "shortfall"})
     available: int
     requested: int
     shortfall: int
@@ -109,6 +111,7 @@ class TransactionNotFound(Refusal):
 @dataclass(eq=False)
 class RefundExceedsDebit(Refusal):
     code = "RefundExceedsDebit"
+    AMOUNTS = frozenset({"requested", "refundable"})
     requested: int
     refundable: int
 
@@ -156,6 +159,7 @@ class ExecutionCreditExists(Refusal):
 @dataclass(eq=False)
 class CreditsBelowUsed(Refusal):
     code = "CreditsBelowUsed"
+    AMOUNTS = frozenset({"credits", "used"})
     credits: int
     used: int
 
@@ -184,6 +188,17 @@ class NotStorable(Refusal):
     @property
     def message(self) -> str:
         return f"the log cannot hold this command: {self.reason}"
+
+
+@dataclass(eq=False)
+class ClockWouldGoBack(Refusal):
+    """The test clock was given an earlier instant than it, or the log, has seen."""
+
+    code = "ClockWouldGoBack"
+
+    @property
+    def message(self) -> str:
+        return "the clock never goes back: this is earlier than what it, or the log, has seen"
 
 
 @dataclass(eq=False)

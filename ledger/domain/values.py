@@ -1,5 +1,6 @@
 """The small values that events share: ids, pools, actors, transactions, terms."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,6 +18,7 @@ LotId = NewType("LotId", str)
 TransactionId = NewType("TransactionId", str)
 DocumentId = NewType("DocumentId", str)
 
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NAME_CHARACTERS_MAX = 200
 TEXT_CHARACTERS_MAX = 200
 METADATA_BYTES_MAX = 16 * 1024

@@ -7,7 +7,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 
 from ledger.domain.instants import Instant, instant_of
-from ledger.domain.refusals import InvalidArgument
+from ledger.domain.refusals import ClockWouldGoBack
 from ledger.store.recorder import lock_key
 from ledger.store.sql import query
 
@@ -44,7 +44,10 @@ def settable_clock() -> Clock:
 
 
 def set_test_clock(connection: Connection[DictRow], instant: Instant) -> None:
-    """Set the shared test clock. The same instant again is fine; an earlier one than the log knows is refused."""
+    """Set the shared test clock. The same instant again is fine; an earlier one is refused (ClockWouldGoBack).
+
+    Before the first setting the clock is the real time, and an empty ledger may be put to any instant.
+    """
     instant = instant_of(instant, field="now")
     with connection.transaction():
         schema: Any = connection.execute("SELECT current_schema() AS name").fetchone()
@@ -53,5 +56,5 @@ def set_test_clock(connection: Connection[DictRow], instant: Instant) -> None:
         set_before: Any = connection.execute("SELECT instant FROM test_clock").fetchone()
         bounds = [head and head["recorded_at"], set_before and set_before["instant"]]
         if any(bound is not None and instant < bound for bound in bounds):
-            raise InvalidArgument("now", "must not go back")
+            raise ClockWouldGoBack
         connection.execute(query("set_test_clock"), {"instant": instant})

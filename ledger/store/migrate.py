@@ -31,6 +31,20 @@ def migrate(database: Database) -> list[str]:
         return applied
 
 
+def check_migrated(database: Database) -> None:
+    """Raises UnusableDatabase unless the schema is there and has every migration of this version. Changes nothing."""
+    with database.connect(None) as connection:
+        place = sql.Identifier(database.schema, "migrations").as_string(connection)
+        found = connection.execute("SELECT to_regclass(%s) AS place", [place]).fetchone()
+    if found is None or found["place"] is None:
+        raise UnusableDatabase(f"there is no ledger in schema {database.schema}: run credit-ledger migrate")
+    with database.connect(Role.READER) as connection:
+        applied = {row["name"] for row in connection.execute("SELECT name FROM migrations")}
+    missing = [name for name, _ in migrations() if name not in applied]
+    if missing:
+        raise UnusableDatabase(f"schema {database.schema} lacks {', '.join(missing)}: run credit-ledger migrate")
+
+
 def migrations() -> list[tuple[str, str]]:
     """Name and text of each migration, in order."""
     folder = files(PACKAGE).joinpath("migrations")

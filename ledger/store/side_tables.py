@@ -126,6 +126,26 @@ def write_side_effects(connection: Connection[DictRow], effects: SideEffects) ->
             connection.execute(query("open_due"), due)
 
 
+def due_pools(
+    connection: Connection[DictRow],
+    now: Instant,
+    pools_max: int,
+    *,
+    kind: Kind | None = None,
+    holder: str | None = None,
+) -> list[PoolKey]:
+    """The pools on which something has fallen due by `now`, the longest overdue first; of one holder, if named."""
+    wanted = {"now": now, "limit": pools_max, "kind": kind, "holder": holder}
+    rows = connection.execute(query("due_pools"), wanted)
+    return [PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"]) for row in rows]
+
+
+def next_due_at(connection: Connection[DictRow]) -> Instant | None:
+    """When the next thing falls due, or the first overdue one did; None if nothing will."""
+    row = connection.execute(query("next_due")).fetchone()
+    return None if row is None else row["due_at"]
+
+
 def write_keys(connection: Connection[DictRow], keys: Sequence[AcceptedKey]) -> None:
     """Keep the keys of the accepted commands; they commit with their events.
 

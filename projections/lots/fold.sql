@@ -16,20 +16,28 @@ sums_of_lot AS (
         coalesce(-sum(amount) FILTER (WHERE type = 'ledger.expired'), 0) AS expired,
         min(recorded_at) FILTER (WHERE type = 'ledger.voided' AND cause IN ('VOIDED', 'DELETED')) AS voided_at,
         max(readable_id) AS readable_id,
+        max(cost_amount) AS cost_amount,
+        max(cost_currency) AS cost_currency,
+        max(document_id::text) FILTER (WHERE readable_id IS NOT NULL)::uuid AS document_id,
         min(position) AS first_position
     FROM in_window GROUP BY lot
 )
 INSERT INTO {table} (
-    lot, stream_id, kind, holder, currency, resource, grant_type, readable_id,
-    effective_at, expires_at, created_at, priority, awaiting_payment,
+    lot, stream_id, kind, holder, currency, resource, grant_type,
+    readable_id, cost_amount, cost_currency, document_id,
+    effective_at, expires_at, created_at, updated_at, priority, awaiting_payment,
     granted, used, voided, expired, balance, voided_at, first_position, last_position
 )
 SELECT
     last.lot, last.stream_id, last.kind, last.holder, last.currency, last.resource, last.grant_type,
     coalesce(sums.readable_id, before.readable_id),
+    coalesce(sums.cost_amount, before.cost_amount),
+    coalesce(sums.cost_currency, before.cost_currency),
+    coalesce(sums.document_id, before.document_id),
     coalesce(terms.lot_effective_at, before.effective_at),
     CASE WHEN terms.lot IS NULL THEN before.expires_at ELSE terms.lot_expires_at END,
     coalesce(terms.lot_created_at, before.created_at),
+    last.recorded_at,
     coalesce(terms.lot_priority, before.priority),
     coalesce(terms.lot_awaiting_payment, before.awaiting_payment),
     last.lot_granted,
@@ -47,6 +55,7 @@ LEFT JOIN {table} AS before USING (lot)
 ON CONFLICT (lot) DO UPDATE SET
     effective_at     = excluded.effective_at,
     expires_at       = excluded.expires_at,
+    updated_at       = excluded.updated_at,
     priority         = excluded.priority,
     awaiting_payment = excluded.awaiting_payment,
     granted          = excluded.granted,

@@ -1,14 +1,17 @@
 """Questions to lots. What only time changes (status, availability) is computed from the row and the instant."""
 
-from collections.abc import Iterable
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ledger.domain.credits import Credits, credits_decimal
+from psycopg import Connection
+from psycopg.rows import DictRow
+
+from ledger.domain.credits import Credits
 from ledger.domain.instants import Instant
-from ledger.domain.values import Cause, GrantType, LotId, PoolKey, StreamId, TransactionId
+from ledger.domain.values import UUID, DocumentId, GrantType, Kind, LotId, PoolKey, StreamId
 from ledger.store.sql import statement
+from projections.paging import Page, Window
 from projections.read_model import LOTS
 from projections.reading import Snapshot
 
@@ -24,16 +27,27 @@ class LotStatus(StrEnum):
 
 
 class LotRow(NamedTuple):
-    """A lot as it is booked; amounts in Credits, `used` net of refunds."""
+    """A lot as it is booked; amounts, cost and priority in units of 10**-9, `used` net of refunds.
+
+    `updated_at` is when its last movement was recorded. What is a grant's own is None on an execution credit's period.
+    """
 
     lot: LotId
     stream_id: StreamId
+    kind: Kind
+    holder: str
+    currency: str
+    resource: str | None
     grant_type: GrantType | None
     readable_id: str | None
+    cost_amount: int | None
+    cost_currency: str | None
+    document_id: DocumentId | None
     effective_at: Instant
     expires_at: Instant | None
     created_at: Instant
-    priority: Decimal
+    updated_at: Instant
+    priority: int
     awaiting_payment: bool
     granted: Credits
     used: Credits
@@ -60,38 +74,77 @@ class LotRow(NamedTuple):
         """What of the lot is usable at this instant, job or no job."""
         return self.balance if self.status(now) is LotStatus.ACTIVE else 0
 
+    def remaining(self, now: Instant) -> Credits:
+        """What is left of the lot, usable now or later; none once it has ended, lapse recorded or not."""
+        return 0 if self.status(now) in (LotStatus.EXPIRED, LotStatus.VOIDED) else self.balance
 
-class Entry(NamedTuple):
-    """One movement as a statement shows it: `amount` signed, balances after it; Credits."""
 
-    position: int
-    type: str
-    cause: Cause
-    recorded_at: Instant
-    effective_at: Instant
-    transaction_id: TransactionId
-    lot: LotId
-    readable_id: str | None
-    amount: Credits
-    lot_balance: Credits
-    pool_balance: Credits
-    actor_kind: str
-    actor_key: str
+class LotsFilter(NamedTuple):
+    """Which lots of one holder: those of a resource, or with None those of the holder's own pools."""
+
+    kind: Kind
+    holder: str
+    resource: str | None = None
+    currency: str | None = None
+    status: LotStatus | None = None
+
+
+class Usable(NamedTuple):
+    """The usable lots of one currency, summed; Credits, with granted - used = available.
+
+    `valid_until` is the next instant at which `available` changes by itself: a lot begins or ends.
+    """
+
+    currency: str
+    granted: Credits
+    used: Credits
+    available: Credits
+    valid_until: Instant | None
 
 
 def lots_of_pool(snapshot: Snapshot, pool: PoolKey) -> list[LotRow]:
     """The lots of one pool, oldest first."""
-    rows = snapshot.all(LOTS.sql(statement(PACKAGE, "of_pool.sql")), pool._asdict())
-    return [
-        LotRow(
-            **row
-            | {
-                "priority": credits_decimal(row["priority"]),
-                "grant_type": None if row["grant_type"] is None else GrantType(row["grant_type"]),
-            }
-        )
-        for row in rows
-    ]
+    return _rows(snapshot, "of_pool.sql", pool._asdict())
+
+
+def lots_by_id(snapshot: Snapshot, lots: Iterable[LotId]) -> dict[LotId, LotRow]:
+    """Lots by their ids; one that is not there is missing."""
+    return {row.lot: row for row in _rows(snapshot, "by_id.sql", {"lots": list(lots)})}
+
+
+def grant_named(snapshot: Snapshot, name: str) -> LotRow | None:
+    """A grant by its id or its readable id. A UUID is an id, whatever somebody's readable id may look like."""
+    if UUID.fullmatch(name):
+        rows = [row for row in lots_by_id(snapshot, [LotId(name)]).values() if row.kind is Kind.CREDIT_GRANT]
+    else:
+        rows = _rows(snapshot, "by_readable_id.sql", {"readable_id": name})
+    return rows[0] if rows else None
+
+
+def grants_as_issued(connection: Connection[DictRow], grants: Iterable[StreamId]) -> dict[StreamId, LotRow]:
+    """Grants as they were issued: their terms, names and cost, which no movement changes. Read from the log itself."""
+    rows = connection.execute(statement(PACKAGE, "as_issued.sql"), {"streams": list(grants)}).fetchall()
+    return {row.stream_id: row for row in map(_lot_row, rows)}
+
+
+def page_of_lots(snapshot: Snapshot, wanted: LotsFilter, window: Window) -> Page[LotRow]:
+    """One page of a holder's lots, newest first; their places are their first positions."""
+    values = wanted._asdict() | window.values() | {"now": snapshot.now}
+    return window.page(_rows(snapshot, "page.sql", values), lambda row: row.first_position)
+
+
+def count_lots(snapshot: Snapshot, wanted: LotsFilter) -> int:
+    """How many lots the filter lets through."""
+    row = snapshot.one(LOTS.sql(statement(PACKAGE, "count.sql")), wanted._asdict() | {"now": snapshot.now})
+    assert row is not None
+    total: int = row["total"]
+    return total
+
+
+def usable_by_currency(snapshot: Snapshot, wanted: LotsFilter) -> list[Usable]:
+    """What is usable now, one for each currency that the holder ever had credits of there."""
+    values = wanted._asdict() | {"now": snapshot.now}
+    return [Usable(**row) for row in snapshot.all(LOTS.sql(statement(PACKAGE, "summary.sql")), values)]
 
 
 def available(lots: Iterable[LotRow], now: Instant) -> Credits:
@@ -99,10 +152,10 @@ def available(lots: Iterable[LotRow], now: Instant) -> Credits:
     return sum(lot.available(now) for lot in lots)
 
 
-def statement_of_pool(snapshot: Snapshot, pool: PoolKey) -> list[Entry]:
-    """Every movement of one pool up to the snapshot's position, oldest first, with its running balances."""
-    values = pool._asdict() | {"position": snapshot.position}
-    return [
-        Entry(**row | {"cause": Cause(row["cause"])})
-        for row in snapshot.all(LOTS.sql(statement(PACKAGE, "statement.sql")), values)
-    ]
+def _rows(snapshot: Snapshot, name: str, values: Mapping[str, Any]) -> list[LotRow]:
+    return [_lot_row(row) for row in snapshot.all(LOTS.sql(statement(PACKAGE, name)), values)]
+
+
+def _lot_row(row: DictRow) -> LotRow:
+    grant_type = None if row["grant_type"] is None else GrantType(row["grant_type"])
+    return LotRow(**row | {"kind": Kind(row["kind"]), "grant_type": grant_type})

@@ -7,9 +7,13 @@ CREATE TABLE {table} (
     resource         text,
     grant_type       text,
     readable_id      text,
+    cost_amount      numeric(38, 9),
+    cost_currency    text,
+    document_id      uuid,
     effective_at     timestamptz NOT NULL,
     expires_at       timestamptz,
     created_at       timestamptz NOT NULL,
+    updated_at       timestamptz NOT NULL,
     priority         numeric(38, 9) NOT NULL,
     awaiting_payment boolean NOT NULL,
     granted          numeric(38, 9) NOT NULL,
@@ -22,4 +26,5 @@ CREATE TABLE {table} (
     last_position    bigint NOT NULL,
     CHECK (granted - used - voided - expired = balance AND balance >= 0)
 );
-CREATE INDEX ON {table} (holder, currency, kind, first_position);
+CREATE INDEX ON {table} (holder, kind, first_position);
+CREATE UNIQUE INDEX ON {table} (readable_id) WHERE readable_id IS NOT NULL;

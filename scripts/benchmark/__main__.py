@@ -28,8 +28,8 @@ def main() -> None:
         if options.dsn is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ledger-bench-")))
         schema = f"bench_{secrets.token_hex(4)}"
-        running = stack.enter_context(open_ledger(options.dsn, data_folder=folder, schema=schema))
-        running.runner.stop()  # the debit rows measure the writer; followers are measured by their own rows
+        # the debit rows measure the writer; followers are measured by their own rows
+        running = stack.enter_context(open_ledger(options.dsn, data_folder=folder, schema=schema, following=False))
         rows = _measure(running, options.runs, options.seconds, options.history)
         version = _server_version(running)
     print(_as_json(rows, version) if options.json else _as_markdown(rows, version))

@@ -102,6 +102,12 @@ REFUSALS: list[tuple[Refusal, str, dict[str, Any], str]] = [
         "the log cannot hold this command: value too long",
     ),
     (
+        refusals.ClockWouldGoBack(),
+        "ClockWouldGoBack",
+        {},
+        "the clock never goes back: this is earlier than what it, or the log, has seen",
+    ),
+    (
         refusals.PositionNotReached(wanted=9, reached=7),
         "PositionNotReached",
         {"wanted": 9, "reached": 7},

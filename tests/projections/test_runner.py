@@ -11,7 +11,8 @@ from ledger.domain.values import Kind, PoolKey
 from ledger.store.clock import Clock
 from ledger.store.database import Database, Role
 from projections.balances.queries import EMPTY, pool_balance
-from projections.lots.queries import LotStatus, lots_of_pool, statement_of_pool
+from projections.entries.queries import statement_of_pool
+from projections.lots.queries import LotStatus, lots_of_pool
 from projections.read_model import BALANCES, LOTS, READ_MODELS, ReadModel
 from projections.reading import Reader
 from projections.runner import Runner, advance, prepare

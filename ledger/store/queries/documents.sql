@@ -1,0 +1,1 @@
+SELECT id, body FROM documents WHERE id = ANY (%(ids)s::uuid[])

@@ -1,0 +1,7 @@
+-- How far each of these versions has come, beside the head of the log; a version that has not been started is at 0.
+SELECT wanted.name, coalesce(model.position, 0) AS position, model.error, log.head, log.recorded_at
+FROM unnest(%(names)s::text[], %(versions)s::text[]) AS wanted (name, version)
+LEFT JOIN projections AS model USING (name, version)
+LEFT JOIN LATERAL (
+    SELECT position AS head, recorded_at FROM movements ORDER BY position DESC LIMIT 1
+) AS log ON true

@@ -1,0 +1,218 @@
+"""What all commands share: an example first in --help, --json, tables, and what is said of a command that fails."""
+
+import functools
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ParamSpec, TypeVar
+
+import click
+import psycopg
+
+from ledger.domain.instants import Instant, instant_from_text, instant_text
+from ledger.domain.values import Actor, ActorKind
+from ledger.store.clock import Clock, database_clock, settable_clock
+from ledger.store.database import Database, UnusableDatabase
+from service.bootstrap import RunningLedger, open_ledger
+from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, running_dsn
+from service.refusals import Exit, Told, told
+from service.settings import Settings, SettingsError, read_settings
+
+Arguments = ParamSpec("Arguments")
+Returned = TypeVar("Returned")
+UNUSABLE = (SettingsError, UnusableDatabase, EmbeddedPostgresError)
+CLI_WORDS = {
+    "holder": "--customer",
+    "currency": "--currency",
+    "resource": "--resource",
+    "amount": "--amount",
+    "cost": "--cost",
+    "costCurrency": "--cost-currency",
+    "displayName": "--name",
+    "grantType": "--type",
+    "priority": "--priority",
+    "comment": "--comment",
+    "reason": "--reason",
+    "effectiveAt": "--effective-at",
+    "expireAt": "--expire-at",
+    "useAt": "--used-at",
+    "idempotencyKey": "--key",
+    "accountGroups": "--account-group",
+    "accountGroupIds": "--account-group",
+    "transactionId": "TRANSACTION",
+    "id": "GRANT",
+    "role": "--role",
+    "name": "--name",
+    "holders": "--holder",
+}
+"""What the command line calls the fields of commands."""
+
+
+class Exampled(click.Command):
+    """A command whose help begins with an example."""
+
+    def __init__(self, *arguments: Any, example: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.example = example
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(f"Example: {self.example}\n\n")
+        super().format_help(ctx, formatter)
+
+
+class ExampledGroup(click.Group):
+    """A group whose help begins with an example; its commands bring theirs."""
+
+    command_class = Exampled
+
+    def __init__(self, *arguments: Any, example: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.example = example
+
+    format_help = Exampled.format_help
+
+
+ExampledGroup.group_class = ExampledGroup
+
+
+def with_json(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
+    """Gives a command --json; its function gets `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def with_ledger(function: Callable[..., Returned]) -> Callable[..., Returned]:
+    """Opens the ledger that the settings name, for a command; its function gets it first."""
+
+    @functools.wraps(function)
+    def opened(*arguments: Any, **options: Any) -> Returned:
+        with ledger_here() as running:
+            return function(running, *arguments, **options)
+
+    return opened
+
+
+@contextmanager
+def database_here(settings: Settings) -> Iterator[Database]:
+    """The settings' database. An embedded server that a service already runs is visited, any other is started here."""
+    with ExitStack() as stack:
+        dsn = settings.database_url or running_dsn(settings.data_dir)
+        if dsn is None:
+            dsn = stack.enter_context(EmbeddedPostgres(settings.data_dir)).dsn()
+        yield Database(dsn, settings.schema_name)
+
+
+@contextmanager
+def ledger_here() -> Iterator[RunningLedger]:
+    """The settings' ledger; an embedded one is brought up to date."""
+    settings = read_settings()
+    with (
+        database_here(settings) as database,
+        open_ledger(
+            database.dsn,
+            schema=database.schema,
+            clock=clock_of(settings),
+            migrating=settings.database_url is None,
+        ) as running,
+    ):
+        yield running
+
+
+def clock_of(settings: Settings) -> Clock:
+    return settable_clock() if settings.test_clock else database_clock()
+
+
+def now_of(running: RunningLedger) -> Instant:
+    with running.ledger.connection() as connection:
+        return running.ledger.clock.now(connection)
+
+
+def operator() -> Actor:
+    """Whoever runs the command, by his account's name."""
+    try:
+        return Actor(ActorKind.OPERATOR, getpass.getuser())
+    except (KeyError, OSError):
+        return Actor(ActorKind.OPERATOR, str(os.getuid()))
+
+
+def instant(text: str | None, field: str) -> Instant | None:
+    return None if text is None else instant_from_text(text, field=field)
+
+
+def show(data: object, as_json: bool, lines: Callable[[], Iterator[str]]) -> None:
+    """Print data: as JSON, or as lines for people."""
+    if as_json:
+        click.echo(json.dumps(data, default=_plain, indent=2))
+    else:
+        for line in lines():
+            click.echo(line)
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> Iterator[str]:
+    """Aligned columns; those named in `right` to the right, as numbers are read."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(titles, *cells, strict=True)]
+    for row in [list(titles), *cells]:
+        placed = [
+            text.rjust(width) if title in right else text.ljust(width)
+            for text, width, title in zip(row, widths, titles, strict=True)
+        ]
+        yield "  ".join(placed).rstrip()
+
+
+def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code. What went wrong is said on stderr, as JSON if --json was given."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        result = command.main(given, prog_name="credit-ledger", standalone_mode=False)
+        return result if isinstance(result, int) else Exit.DONE
+    except click.ClickException as error:
+        error.show()
+        return Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone, as `head` does
+        return Exit.DONE
+    except UNUSABLE as error:
+        return _complain("Unusable", str(error), {}, Exit.USAGE, "--json" in given)
+    except Exception as error:
+        problem = _told(error)
+        if problem is None:
+            raise
+        return _complain(problem.code, problem.message, problem.facts, problem.answer.exit, "--json" in given)
+
+
+def _told(error: Exception) -> Told | None:
+    problem = told(error, CLI_WORDS)
+    if problem is not None and isinstance(error, psycopg.OperationalError):
+        return problem._replace(message=f"{problem.message}: {str(error).strip()}")
+    return problem
+
+
+def _complain(code: str, message: str, facts: dict[str, Any], ends: Exit, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"error": {**facts, "code": code, "message": message}}), err=True)
+    else:
+        plain = "NO_COLOR" in os.environ
+        click.secho("error: ", err=True, nl=False, fg=None if plain else "red")
+        click.echo(message, err=True)
+    return ends
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return instant_text(value) if isinstance(value, datetime) else str(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return instant_text(value)
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{value!r} is not for JSON")

@@ -1,0 +1,163 @@
+"""The frame of every request: its id, its size, the position of its answer, one line in the log, and no bare fault.
+
+The same for all doors, so it is an ASGI middleware around the application.
+"""
+
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ledger.application import CreditLedger
+from ledger.domain.instants import instant_text
+from service.logs import REQUEST_ID
+from service.refusals import FAULT, FAULT_CODE, BodyTooLarge, Told, told
+
+log = logging.getLogger("service.requests")
+
+BODY_BYTES_MAX = 2 * 1024 * 1024
+POSITION, STALE, REQUEST_ID_HEADER = "X-Ledger-Position", "X-Ledger-Stale", "X-Request-Id"
+_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+class Frame:
+    """Around every request. What the application raises is told as JSON: a refusal by its row of the table."""
+
+    def __init__(self, application: Application, ledger: CreditLedger, position: int = 0) -> None:
+        self._application = application
+        self._ledger = ledger
+        self._position = position
+
+    @property
+    def position(self) -> int:
+        """The last position that this process knows of."""
+        return max(self._position, self._ledger.writer.head)
+
+    def saw(self, position: int) -> None:
+        self._position = max(self._position, position)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {}).update(request_id=request_id, facts={})
+        token = REQUEST_ID.set(request_id)
+        started = time.perf_counter()
+        sent = Sent(send, request_id, self)
+        try:
+            await self._application(scope, Bounded(receive, BODY_BYTES_MAX), sent)
+        except Exception as error:
+            if sent.complete:
+                return  # it was told and logged where it happened
+            if sent.status is not None:
+                raise
+            problem = told(error) or fault(error)
+            await refused(Request(scope), problem)(scope, receive, sent)
+        finally:
+            _log(scope, sent.status, time.perf_counter() - started)
+            REQUEST_ID.reset(token)
+
+
+class Bounded:
+    """The body of a request, refused (BodyTooLarge) as soon as it is too large."""
+
+    def __init__(self, receive: Receive, bytes_max: int) -> None:
+        self._receive = receive
+        self._bytes_max = bytes_max
+        self._bytes = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > self._bytes_max:
+            raise BodyTooLarge(self._bytes_max)
+        return message
+
+
+class Sent:
+    """Completes an answer's headers: every answer carries a position and the request's id."""
+
+    def __init__(self, send: Send, request_id: str, frame: Frame) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._frame = frame
+        self.status: int | None = None
+        self.complete = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = list(message.get("headers", []))
+            told = [value for name, value in headers if name == POSITION.lower().encode()]
+            if told:
+                self._frame.saw(int(told[0]))
+            else:
+                headers.append((POSITION.lower().encode(), str(self._frame.position).encode()))
+            headers.append((REQUEST_ID_HEADER.lower().encode(), self._request_id.encode()))
+            message["headers"] = headers
+        await self._send(message)
+        self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+
+def refused(request: Request, problem: Told) -> Response:
+    """The error body of everything that is not GraphQL."""
+    status = problem.answer.status
+    body = {
+        "timestamp": instant_text(datetime.now(UTC)),
+        "status": status,
+        "error": HTTPStatus(status).phrase,
+        "message": problem.message,
+        "path": request.url.path,
+    }
+    return json_answer(body, status, retry_headers(problem))
+
+
+def json_answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """JSON in ASCII: also a lone surrogate that somebody sent can be told back to him."""
+    return Response(json.dumps(body), status, headers, "application/json")
+
+
+def retry_headers(problem: Told) -> dict[str, str]:
+    seconds = problem.answer.retry_seconds
+    return {} if seconds is None else {"Retry-After": str(seconds)}
+
+
+def fault(error: BaseException) -> Told:
+    """A fault of ours: the log has it whole, the caller is told of it by the request's id."""
+    log.error("a fault of ours: %s", error, exc_info=error)
+    message = f"a fault of ours; tell us the request id {REQUEST_ID.get()}"
+    return Told(FAULT_CODE, message, {"requestId": REQUEST_ID.get()}, FAULT)
+
+
+def _request_id(scope: MutableMapping[str, Any]) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text = value.decode("latin-1")
+            if _WELL_FORMED_ID.fullmatch(text):
+                return str(text)
+    return str(uuid.uuid4())
+
+
+def _log(scope: MutableMapping[str, Any], status: int | None, seconds: float) -> None:
+    facts = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "milliseconds": round(seconds * 1000, 2),
+        **scope["state"]["facts"],
+    }
+    log.info("request", extra=facts)

@@ -1,0 +1,134 @@
+"""POST /graphql: from the bytes of a request to the bytes of its answer.
+
+An answer is HTTP 200 with `data`, `errors`, or both, as GraphQL has it. Where nothing at all came of the request and
+the reason is not in what it asked for (no key, no right, too many, not available), the status says so too.
+"""
+
+from typing import Any
+
+from graphql import GraphQLError
+from starlette.requests import Request
+from starlette.responses import Response
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+
+from ledger.domain.refusals import InvalidArgument
+from service.access import Caller
+from service.frame import POSITION, STALE, fault, json_answer, retry_headers
+from service.graphql.context import RequestContext
+from service.graphql.scalars import json_of
+from service.graphql.schema import LedgerSchema
+from service.parts import Parts
+from service.reads import Reads, position_of
+from service.refusals import GRANT_WORDS, Told, told
+
+AT_LEAST = "X-Ledger-At-Least"
+OF_THE_DOOR = frozenset({401, 403, 413, 429, 503})
+"""Statuses that an answer without any data takes from its first error; a refusal's own ones stay in the errors."""
+
+
+async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Response:
+    """Answer one GraphQL request."""
+    try:
+        caller = await authenticated(request, parts)
+        asked = await _body(request)
+        at_least = _at_least(request)
+    except Exception as error:
+        return _all_refused(told(error, GRANT_WORDS) or fault(error))
+    request.state.facts["operation"] = asked.get("operationName")
+    reads = Reads(parts.reader, parts.threads, at_least=at_least)
+    context = RequestContext(caller, parts.ledger, reads, request.state.request_id)
+    try:
+        result = await schema.execute(
+            asked["query"],
+            variable_values=asked.get("variables"),
+            operation_name=asked.get("operationName"),
+            context_value=context,
+        )
+        data, errors = result.data, [_told(error) for error in result.errors or []]
+        body: dict[str, Any] = {"data": data}
+        if errors:
+            body["errors"] = [_wire(error, problem) for error, problem in zip(result.errors or [], errors, strict=True)]
+            request.state.facts["codes"] = sorted({problem.code for problem in errors})
+    except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError) as error:
+        return _all_refused(told(InvalidArgument("operationName", f"names no operation: {error}")))  # type: ignore[arg-type]
+    except RecursionError:
+        return _all_refused(told(InvalidArgument("query", "is nested too deep")))  # type: ignore[arg-type]
+    finally:
+        await reads.close()
+    headers = _position_headers(context)
+    nothing = not data or all(value is None for value in data.values())
+    first = errors[0] if errors and nothing else None
+    status = 200 if first is None or first.answer.status not in OF_THE_DOOR else first.answer.status
+    if first is not None and status != 200:
+        headers |= retry_headers(first)
+    return json_answer(body, status, headers)
+
+
+async def authenticated(request: Request, parts: Parts) -> Caller:
+    """Who sent a request. Refuses: Unauthenticated."""
+    text = request.headers.get("x-api-key")
+    caller = parts.keys.known(text)
+    if caller is None:
+        assert text is not None
+        given = text
+        caller = await parts.threads.run(lambda: parts.keys.look_up(given))
+    request.state.facts["key"] = caller.key_id
+    return caller
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The request's parts by name. Refuses: InvalidArgument, BodyTooLarge."""
+    try:
+        asked = json_of((await request.body()).decode())
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument("body", f"must be JSON: {error}") from None
+    if not isinstance(asked, dict):
+        raise InvalidArgument("body", "must be a JSON object with query, variables and operationName")
+    if not isinstance(asked.get("query"), str) or not asked["query"]:
+        raise InvalidArgument("query", "must be a GraphQL document")
+    if not isinstance(asked.get("variables"), dict | None):
+        raise InvalidArgument("variables", "must be a JSON object")
+    if not isinstance(asked.get("operationName"), str | None):
+        raise InvalidArgument("operationName", "must be a name")
+    return asked
+
+
+def _at_least(request: Request) -> int | None:
+    text = request.headers.get(AT_LEAST)
+    return None if text is None else position_of(text, field=AT_LEAST)
+
+
+def _position_headers(context: RequestContext) -> dict[str, str]:
+    """The position that the answer is right at: of its reads, else of what it wrote, else what is known here."""
+    reads = context.reads
+    position = context.wrote or reads.position
+    headers = {} if position is None else {POSITION: str(position)}
+    return headers | {STALE: "true"} if reads.stale else headers
+
+
+def _told(error: GraphQLError) -> Told:
+    """A refusal by its row; anything that GraphQL itself found wrong is an argument of the request."""
+    original = error.original_error
+    while isinstance(original, GraphQLError) and original.original_error is not None:
+        original = original.original_error
+    if original is None or isinstance(original, GraphQLError):
+        problem = told(InvalidArgument("query", error.message))
+        assert problem is not None
+        return problem._replace(message=error.message)
+    return told(original, GRANT_WORDS) or fault(original)
+
+
+def _wire(error: GraphQLError, problem: Told) -> dict[str, Any]:
+    wire: dict[str, Any] = {"message": problem.message}
+    if error.locations:
+        wire["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
+    if error.path:
+        wire["path"] = error.path
+    wire["extensions"] = {**problem.facts, "code": problem.code}
+    return wire
+
+
+def _all_refused(problem: Told) -> Response:
+    body = {"errors": [{"message": problem.message, "extensions": {**problem.facts, "code": problem.code}}]}
+    return json_answer(body, problem.answer.status, retry_headers(problem))

@@ -1,0 +1,121 @@
+"""What a GraphQL document may ask for at most: so deep, so many fields, and no page of pages without an end."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    InlineFragmentNode,
+    IntValueNode,
+    ObjectValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    VariableNode,
+)
+from graphql.language.ast import ObjectFieldNode
+from strawberry.extensions import SchemaExtension
+
+from ledger.domain.refusals import InvalidArgument
+from service.graphql.paging import PAGE_DEFAULT, PAGE_MAX
+
+DEPTH_MAX = 16
+COST_MAX = 20_000
+"""A field costs 1, a write 50, and what stands below a page as often as the page is long."""
+WRITE_COST = 50
+TOKENS_MAX = 8_000
+INTROSPECTION = frozenset({"__schema", "__type"})
+"""Their depth is bounded by GraphQL's own rule, their answer by the schema."""
+
+
+class Limits(SchemaExtension):
+    """Refuses (InvalidArgument) a document that is too deep or too costly, before anything of it is carried out."""
+
+    def on_execute(self) -> Iterator[None]:
+        context = self.execution_context
+        assert context.graphql_document is not None
+        try:
+            check(context.graphql_document, context.operation_name, context.variables or {})
+        except InvalidArgument as refusal:
+            raise GraphQLError(refusal.message, original_error=refusal) from None
+        yield
+
+
+def check(document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]) -> None:
+    """Refuses: InvalidArgument. The document is valid, so its fragments make no circle."""
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    fragments = {
+        node.name.value: node.selection_set for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+    }
+    for operation in operations:
+        if operation_name is None or (operation.name is not None and operation.name.value == operation_name):
+            budget = Budget(fragments, variables)
+            budget.spend(operation.selection_set, 1, 1)
+            if operation.operation.value == "mutation":
+                budget.pay(WRITE_COST * len(operation.selection_set.selections))
+
+
+class Budget:
+    """What one operation has cost so far; it stops counting as soon as it is too much."""
+
+    def __init__(self, fragments: Mapping[str, SelectionSetNode], variables: Mapping[str, Any]) -> None:
+        self._fragments = fragments
+        self._variables = variables
+        self._cost = 0
+
+    def pay(self, cost: int) -> None:
+        self._cost += cost
+        if self._cost > COST_MAX:
+            raise InvalidArgument("query", f"must cost at most {COST_MAX}: ask for fewer fields or smaller pages")
+
+    def spend(self, selections: SelectionSetNode, depth: int, times: int) -> None:
+        if depth > DEPTH_MAX:
+            raise InvalidArgument("query", f"must be at most {DEPTH_MAX} fields deep")
+        for node in selections.selections:
+            match node:
+                case FieldNode():
+                    if node.name.value in INTROSPECTION:
+                        self.pay(PAGE_MAX)
+                        continue
+                    self.pay(times)
+                    if node.selection_set is not None:
+                        self.spend(node.selection_set, depth + 1, times * self._page_size(node))
+                case FragmentSpreadNode():
+                    self.pay(1)  # a fragment may be empty of fields and spread over and over
+                    self.spend(self._fragments[node.name.value], depth, times)
+                case InlineFragmentNode():
+                    self.spend(node.selection_set, depth, times)
+
+    def _page_size(self, node: FieldNode) -> int:
+        """How many items a field asks for; 1 for what is no list with pages."""
+        for argument in node.arguments or ():
+            if argument.name.value == "input":
+                paging = self._value(argument.value, "paging")
+                asked = [self._value(paging, name) for name in ("first", "last")]
+                sizes = [size for size in asked if isinstance(size, int) and size >= 0]
+                return min(max(sizes, default=PAGE_DEFAULT), PAGE_MAX)
+        return 1
+
+    def _value(self, value: Any, name: str) -> Any:
+        """A field of an input: written out in the document, or given in a variable."""
+        if isinstance(value, VariableNode):
+            value = self._variables.get(value.name.value)
+        if isinstance(value, ObjectValueNode):
+            found = next((field for field in value.fields if _is(field, name)), None)
+            value = None if found is None else found.value
+        elif isinstance(value, Mapping):
+            value = value.get(name)
+        else:
+            return None
+        if isinstance(value, VariableNode):
+            value = self._variables.get(value.name.value)
+        if isinstance(value, IntValueNode):
+            return int(value.value)
+        return value
+
+
+def _is(field: ObjectFieldNode, name: str) -> bool:
+    return field.name.value == name

@@ -1,0 +1,242 @@
+"""The mutations of credit grants. Each answers the facts of its own transaction, so a replay answers the same."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Self
+
+import strawberry
+
+from ledger.application import ConsumeCredits, IssueGrant, Receipt, RefundDebit, VoidGrant
+from ledger.application.inputs import id_of
+from ledger.domain.credits import Credits, credits_decimal
+from ledger.domain.events import Debited, Movement, Refunded, Voided
+from ledger.domain.refusals import InvalidArgument, PositionNotReached
+from ledger.domain.values import GrantType
+from projections.lots.queries import LotsFilter, usable_by_currency
+from projections.reading import Snapshot
+from service.graphql.context import Info
+from service.graphql.inputs import (
+    ConsumeCreditInput,
+    CreditGrantInput,
+    MoneyInput,
+    RefundCreditsInput,
+    VoidCreditGrantInput,
+)
+from service.graphql.queries import GRANTS
+from service.graphql.scalars import exact_of, float_of, units_given
+from service.graphql.types import CreditDraw, CreditGrant, CreditUsageState
+
+GRANTED_BY_CLIENTS = (GrantType.PAID, GrantType.PROMOTIONAL)
+DEFAULT_PRIORITY = Decimal(50)
+NO_MONEY = MoneyInput()
+
+
+def amount_of(amount: float | None, exact: Decimal | None) -> Decimal:
+    """The amount that a mutation needs. Refuses: InvalidArgument."""
+    units = units_given(amount, exact, field="amount")
+    if units is None:
+        raise InvalidArgument("amount", "must be given, as amount or as amountExact")
+    return credits_decimal(units)
+
+
+@strawberry.type
+class CreditConsumptionResponse:
+    receipt: strawberry.Private[Receipt]
+    movement: strawberry.Private[Movement]
+    draws: list[CreditDraw]
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Self:
+        return cls(receipt=receipt, movement=_movement(receipt), draws=_draws(receipt))
+
+    @strawberry.field
+    def transaction_id(self) -> strawberry.ID:
+        return strawberry.ID(self.receipt.transaction_id)
+
+    @strawberry.field
+    def customer_id(self) -> str:
+        return self.movement.pool.holder
+
+    @strawberry.field
+    def currency_id(self) -> str:
+        return self.movement.pool.currency
+
+    @strawberry.field
+    def resource_id(self) -> str | None:
+        return self.movement.pool.resource
+
+    @strawberry.field
+    def amount(self) -> float:
+        return float_of(_drawn(self.receipt))
+
+    @strawberry.field
+    def amount_exact(self) -> Decimal:
+        return exact_of(_drawn(self.receipt))
+
+    @strawberry.field(description="When the credits were used.")
+    def timestamp(self) -> datetime:
+        assert self.movement.use_at is not None
+        return self.movement.use_at
+
+    @strawberry.field(description="The pool's usable grants after this, or later; null while the read side is behind.")
+    async def credit(self, info: Info) -> CreditUsageState | None:
+        pool = self.movement.pool
+        wanted = LotsFilter(GRANTS, pool.holder, pool.resource, pool.currency)
+
+        def question(snapshot: Snapshot) -> CreditUsageState:
+            (usable,) = usable_by_currency(snapshot, wanted)
+            return CreditUsageState(
+                currency_id=usable.currency, used=usable.used, granted=usable.granted, timestamp=snapshot.now
+            )
+
+        try:
+            return await info.context.ask(question, at_least=self.receipt.position)
+        except PositionNotReached:
+            return None
+
+    @strawberry.field(description="The position of its last event, to wait for in a read.")
+    def position(self) -> str:
+        return str(self.receipt.position)
+
+    @strawberry.field(description="Whether this key was answered before; the facts are those of the first answer.")
+    def replayed(self) -> bool:
+        return self.receipt.replayed
+
+
+@strawberry.type
+class CreditRefundResponse:
+    receipt: strawberry.Private[Receipt]
+    movement: strawberry.Private[Movement]
+    draws: list[CreditDraw]
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Self:
+        return cls(receipt=receipt, movement=_movement(receipt), draws=_draws(receipt))
+
+    @strawberry.field
+    def transaction_id(self) -> strawberry.ID:
+        return strawberry.ID(self.receipt.transaction_id)
+
+    @strawberry.field
+    def refunded_transaction_id(self) -> strawberry.ID:
+        return strawberry.ID(self.movement.debit_id or "")
+
+    @strawberry.field
+    def amount(self) -> float:
+        return float_of(_drawn(self.receipt))
+
+    @strawberry.field
+    def amount_exact(self) -> Decimal:
+        return exact_of(_drawn(self.receipt))
+
+    @strawberry.field(description="When the refund was recorded.")
+    def timestamp(self) -> datetime:
+        return self.movement.transaction.recorded_at
+
+    @strawberry.field(description="The position of its last event, to wait for in a read.")
+    def position(self) -> str:
+        return str(self.receipt.position)
+
+    @strawberry.field(description="Whether this key was answered before; the facts are those of the first answer.")
+    def replayed(self) -> bool:
+        return self.receipt.replayed
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation(description="Give credits to a customer.")
+    async def create_credit_grant(self, info: Info, input: CreditGrantInput) -> CreditGrant | None:
+        receipt = await info.context.carry_out(lambda: issue_of(input))
+        row = await info.context.issued.load(receipt.stream_id)
+        return CreditGrant(row=row, now=row.updated_at)
+
+    @strawberry.mutation(description="End what is left of a grant; what was consumed stays consumed.")
+    async def void_credit_grant(self, info: Info, input: VoidCreditGrantInput) -> CreditGrant | None:
+        receipt = await info.context.carry_out(
+            lambda: VoidGrant(
+                grant=id_of(input.id, field="id"), reason=input.reason, idempotency_key=input.idempotency_key
+            )
+        )
+        (voided,) = (event for event in receipt.events if isinstance(event, Voided))
+        at, after = voided.transaction.recorded_at, voided.after
+        row = (await info.context.issued.load(receipt.stream_id))._replace(
+            granted=after.granted,
+            used=after.used,
+            voided=-voided.amount,
+            balance=after.balance,
+            voided_at=at,
+            updated_at=at,
+            last_position=receipt.position,
+        )
+        return CreditGrant(row=row, now=at)
+
+    @strawberry.mutation(description="Use credits of one pool, all or nothing.")
+    async def consume_credits(self, info: Info, input: ConsumeCreditInput) -> CreditConsumptionResponse | None:
+        return CreditConsumptionResponse.of(await info.context.carry_out(lambda: consumption_of(input)))
+
+    @strawberry.mutation(description="Give back a consumption or a part of it, last drawn first.")
+    async def refund_credits(self, info: Info, input: RefundCreditsInput) -> CreditRefundResponse | None:
+        def build() -> RefundDebit:
+            units = units_given(input.amount, input.amount_exact, field="amount")
+            return RefundDebit(
+                transaction_id=input.transaction_id,
+                amount=None if units is None else credits_decimal(units),
+                reason=input.reason,
+                idempotency_key=input.idempotency_key,
+            )
+
+        return CreditRefundResponse.of(await info.context.carry_out(build))
+
+
+def issue_of(given: CreditGrantInput) -> IssueGrant:
+    """The command of createCreditGrant. Refuses: InvalidArgument."""
+    grant_type = GrantType(given.grant_type.value)
+    if grant_type not in GRANTED_BY_CLIENTS:
+        raise InvalidArgument("grantType", "must be PAID or PROMOTIONAL: the others are the system's to give")
+    cost = given.cost or NO_MONEY
+    cost_units = units_given(cost.amount, cost.amount_exact, field="cost.amount")
+    priority = units_given(given.priority, None, field="priority")
+    return IssueGrant(
+        holder=given.customer_id,
+        currency=given.currency_id,
+        resource=given.resource_id,
+        amount=amount_of(given.amount, given.amount_exact),
+        display_name=given.display_name,
+        grant_type=grant_type,
+        cost=credits_decimal(cost_units or 0),
+        cost_currency=cost.currency or "USD",
+        effective_at=given.effective_at,
+        expires_at=given.expire_at,
+        priority=DEFAULT_PRIORITY if priority is None else credits_decimal(priority),
+        comment=given.comment,
+        metadata=given.additional_meta_data,  # type: ignore[arg-type]  # JSON: the command refuses what is no object
+        idempotency_key=given.idempotency_key,
+    )
+
+
+def consumption_of(given: ConsumeCreditInput) -> ConsumeCredits:
+    """The command of consumeCredits. Refuses: InvalidArgument."""
+    return ConsumeCredits(
+        holder=given.customer_id,
+        currency=given.currency_id,
+        resource=given.resource_id,
+        amount=amount_of(given.amount, given.amount_exact),
+        use_at=given.created_at,
+        dimensions=given.dimensions,  # type: ignore[arg-type]  # JSON: the command refuses what is no object of texts
+        account_groups=None if given.account_group_ids is None else tuple(given.account_group_ids),
+        idempotency_key=given.idempotency_key,
+    )
+
+
+def _movement(receipt: Receipt) -> Movement:
+    first = receipt.events[0]
+    assert isinstance(first, Debited | Refunded)
+    return first
+
+
+def _drawn(receipt: Receipt) -> Credits:
+    return sum(units for _, units in receipt.draws)
+
+
+def _draws(receipt: Receipt) -> list[CreditDraw]:
+    return [CreditDraw(units=units, credit_grant_id=lot) for lot, units in receipt.draws]

@@ -1,0 +1,26 @@
+"""What the doors of one process share."""
+
+from dataclasses import dataclass
+
+from ledger.application import CreditLedger
+from projections.reading import Reader
+from projections.runner import Runner
+from service.api_keys import KeyRing
+from service.reactors import DueReactor
+from service.reads import Threads
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`runner` is None in a process that only serves: then its reactor does not run by itself either.
+
+    `test_clock` says whether there is one to set.
+    """
+
+    ledger: CreditLedger
+    reader: Reader
+    threads: Threads
+    keys: KeyRing
+    reactor: DueReactor
+    runner: Runner | None
+    test_clock: bool

@@ -1,0 +1,2 @@
+-- Whether any read model was ever begun.
+SELECT to_regclass('projections') IS NOT NULL AS there

@@ -1,0 +1,42 @@
+"""Whether this process should be sent requests, and if not, why not."""
+
+from typing import NamedTuple
+
+from projections.reading import Progress
+from service.parts import Parts
+
+LAG_EVENTS_MAX = 10_000
+"""A read model that is farther behind is being made, or nobody follows; reads would show an old state for long."""
+
+
+class Readiness(NamedTuple):
+    """What stands in the way, by what it stands in the way of; ready if nothing does."""
+
+    problems: dict[str, str]
+    progress: Progress | None
+
+    @property
+    def ready(self) -> bool:
+        return not self.problems
+
+
+def readiness(parts: Parts, progress: Progress | None) -> Readiness:
+    """`progress` is None where the database could not be asked."""
+    runner, reactor = parts.runner, parts.reactor
+    problems: dict[str, str] = {}
+    if parts.ledger.writer.failure is not None:
+        problems["writer"] = parts.ledger.writer.failure
+    if progress is None:
+        problems["database"] = "the database is not available"
+        return Readiness(problems, None)
+    for name, position in progress.positions.items():
+        if name in progress.errors:
+            problems[f"read model {name}"] = f"stopped behind position {position}: {progress.errors[name]}"
+        elif progress.head - position > LAG_EVENTS_MAX:
+            problems[f"read model {name}"] = f"at position {position} of {progress.head}"
+    if runner is not None:
+        if not runner.alive:
+            problems["runner"] = "has ended"
+        if reactor.failure is not None or not reactor.alive:
+            problems["due"] = reactor.failure or "the reactor has ended"
+    return Readiness(problems, progress)

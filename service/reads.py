@@ -1,0 +1,116 @@
+"""The reads of one request: one snapshot for all its questions, and no thread held while it waits for the head."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from psycopg import Connection
+from psycopg.rows import DictRow
+
+from ledger.domain.refusals import InvalidArgument
+from projections.read_model import READ_MODELS, ReadModel
+from projections.reading import Reader, Snapshot, Wait
+
+Answer = TypeVar("Answer")
+Given = TypeVar("Given")
+
+
+class Threads:
+    """The threads in which this process asks the database; as many as there are connections to ask on."""
+
+    def __init__(self, count: int) -> None:
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="reads")
+
+    async def run(self, work: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+
+
+class Reads:
+    """Questions of one request, asked one after the other on one snapshot.
+
+    A later question that names a position beyond the snapshot gets a newer one. `position` is that of the oldest
+    snapshot that was used, None if there was none; `stale` if any of them was.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        threads: Threads,
+        *,
+        at_least: int | None = None,
+        models: Sequence[ReadModel] = READ_MODELS,
+    ) -> None:
+        self._reader = reader
+        self._threads = threads
+        self._at_least = at_least
+        self._models = models
+        self._turn = asyncio.Lock()
+        self._open: tuple[AbstractContextManager[Snapshot], Snapshot] | None = None
+        self.position: int | None = None
+        self.stale = False
+
+    async def ask(self, question: Callable[[Snapshot], Answer], *, at_least: int | None = None) -> Answer:
+        """The answer to a question on this request's snapshot. Refuses: PositionNotReached, for a named position."""
+        async with self._turn:
+            snapshot = await self._snapshot(at_least)
+            return await self._threads.run(lambda: question(snapshot))
+
+    async def ask_log(self, question: Callable[[Connection[DictRow], Given], Answer], given: Given) -> Answer:
+        """The answer to a question on the log alone, which no read model has to follow first."""
+
+        def work() -> Answer:
+            with self._reader.connection() as connection:
+                return question(connection, given)
+
+        async with self._turn:
+            if self._open is not None:
+                connection = self._open[1].connection
+                return await self._threads.run(lambda: question(connection, given))
+            return await self._threads.run(work)
+
+    async def beside(self, work: Callable[[], Answer]) -> Answer:
+        """Something else that waits for the database, but on a connection of its own, in one of the threads."""
+        return await self._threads.run(work)
+
+    async def look_again(self) -> None:
+        """The next question gets a new snapshot, for instance because something was written for this request."""
+        async with self._turn:
+            await self._close()
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._close()
+
+    async def _snapshot(self, at_least: int | None) -> Snapshot:
+        named = max(at_least or 0, self._at_least or 0) or None
+        if self._open is not None and (named is None or named <= self._open[1].position):
+            return self._open[1]
+        await self._close()
+        wait = Wait(await self._threads.run(lambda: self._reader.progress(self._models)), named)
+        while wait.goes_on:
+            await asyncio.sleep(wait.pause())
+            wait.look(await self._threads.run(lambda: self._reader.progress(self._models)))
+        manager = self._reader.at_once(self._models, wait.wanted, at_least=named)
+        snapshot = await self._threads.run(manager.__enter__)
+        self._open = (manager, snapshot)
+        self.position = snapshot.position if self.position is None else min(self.position, snapshot.position)
+        self.stale = self.stale or snapshot.stale
+        return snapshot
+
+    async def _close(self) -> None:
+        if self._open is not None:
+            manager, _ = self._open
+            self._open = None
+            await self._threads.run(lambda: manager.__exit__(None, None, None))
+
+
+def position_of(text: str, *, field: str) -> int:
+    """A position as clients name it: digits."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise InvalidArgument(field, "must be a position: digits")
+    return int(text)

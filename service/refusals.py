@@ -1,0 +1,136 @@
+"""The one table that turns what went wrong into an HTTP status, a GraphQL code and an exit code, and words for it.
+
+A test shows that it is total: every refusal there is has its row.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from ledger.application.receipts import LedgerUnavailable
+from ledger.domain import refusals
+from ledger.domain.credits import credits_decimal, credits_text
+from ledger.domain.refusals import IdempotencyKeyReused, InvalidArgument, Refusal
+from service.access import IdentityForbidden, Unauthenticated
+from service.api_keys import ApiKeyNotFound
+
+
+class Exit(IntEnum):
+    """What a command of ours ends with."""
+
+    DONE = 0
+    FAULT = 1
+    USAGE = 2
+    REFUSED = 3
+    NOT_FOUND = 4
+    FORBIDDEN = 5
+    TRY_AGAIN = 6
+
+
+class Answer(NamedTuple):
+    """How a door answers. With `retry_seconds`, the same may succeed later."""
+
+    status: int
+    exit: Exit
+    retry_seconds: int | None = None
+
+
+class BodyTooLarge(Refusal):
+    code = "BodyTooLarge"
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"bytes_max": self.bytes_max}
+
+    @property
+    def message(self) -> str:
+        return f"the body must be at most {self.bytes_max} bytes"
+
+
+ANSWERS: dict[type[Exception], Answer] = {
+    refusals.InvalidArgument: Answer(400, Exit.USAGE),
+    refusals.ExpireAtMustBeLaterThanEffectiveAt: Answer(400, Exit.USAGE),
+    refusals.NotStorable: Answer(400, Exit.REFUSED),
+    BodyTooLarge: Answer(413, Exit.USAGE),
+    Unauthenticated: Answer(401, Exit.FORBIDDEN),
+    IdentityForbidden: Answer(403, Exit.FORBIDDEN),
+    refusals.CreditGrantNotFound: Answer(404, Exit.NOT_FOUND),
+    refusals.TransactionNotFound: Answer(404, Exit.NOT_FOUND),
+    refusals.ExecutionCreditNotFound: Answer(404, Exit.NOT_FOUND),
+    ApiKeyNotFound: Answer(404, Exit.NOT_FOUND),
+    refusals.InsufficientCredits: Answer(409, Exit.REFUSED),
+    refusals.CreditGrantAlreadyVoided: Answer(409, Exit.REFUSED),
+    refusals.CreditGrantCannotBeVoided: Answer(409, Exit.REFUSED),
+    refusals.RefundExceedsDebit: Answer(409, Exit.REFUSED),
+    refusals.IdempotencyKeyReused: Answer(409, Exit.REFUSED),
+    refusals.ExecutionCreditExists: Answer(409, Exit.REFUSED),
+    refusals.CreditsBelowUsed: Answer(409, Exit.REFUSED),
+    refusals.ClockWouldGoBack: Answer(409, Exit.REFUSED),
+    refusals.QueueFull: Answer(429, Exit.TRY_AGAIN, 1),
+    refusals.PositionNotReached: Answer(503, Exit.TRY_AGAIN, 1),
+    LedgerUnavailable: Answer(503, Exit.TRY_AGAIN, 1),
+}
+FAULT = Answer(500, Exit.FAULT)
+FAULT_CODE = "InternalServerError"
+GRANT_WORDS = {
+    "holder": "customerId",
+    "currency": "currencyId",
+    "resource": "resourceId",
+    "useAt": "createdAt",
+    "accountGroups": "accountGroupIds",
+    "metadata": "additionalMetaData",
+    "costCurrency": "cost.currency",
+}
+"""What the contract of credit grants calls the fields of our commands."""
+
+
+class Told(NamedTuple):
+    """What is told of something that went wrong; `facts` are JSON by their wire names."""
+
+    code: str
+    message: str
+    facts: dict[str, Any]
+    answer: Answer
+
+
+def told(error: BaseException, words: Mapping[str, str] | None = None) -> Told | None:
+    """What to tell of an error, in a door's words; None for a fault of ours, of which nothing is told."""
+    if isinstance(error, psycopg.OperationalError | PoolTimeout | PoolClosed):
+        error = LedgerUnavailable("the database is not available")
+    answer = ANSWERS.get(type(error))  # type: ignore[arg-type]  # what is no Exception has no row
+    if answer is None:
+        return None
+    if isinstance(error, LedgerUnavailable):
+        return Told(error.code, str(error), {"outcomeUnknown": error.outcome_unknown}, answer)
+    assert isinstance(error, Refusal)
+    refusal = in_words(error, words or {})
+    facts: dict[str, Any] = {}
+    for name, value in refusal.facts.items():
+        wire = _camel(name)
+        if name in refusal.AMOUNTS:
+            assert isinstance(value, int)
+            facts[wire] = float(credits_decimal(value))
+            facts[f"{wire}Exact"] = credits_text(value)
+        else:
+            facts[wire] = list(value) if isinstance(value, tuple) else value
+    return Told(refusal.code, refusal.message, facts, answer)
+
+
+def in_words(refusal: Refusal, words: Mapping[str, str]) -> Refusal:
+    """The refusal with its fields called as a door calls them."""
+    if isinstance(refusal, InvalidArgument):
+        return InvalidArgument(words.get(refusal.field, refusal.field), refusal.reason)
+    if isinstance(refusal, IdempotencyKeyReused):
+        return IdempotencyKeyReused(refusal.key, tuple(words.get(name, name) for name in refusal.differing))
+    return refusal
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

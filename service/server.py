@@ -1,0 +1,155 @@
+"""Processes of the service: `serve` answers requests, `worker` follows the log; by default one process does both.
+
+A process opens everything from its main thread and closes it in the reverse order: first no new request is taken and
+every accepted one is answered, then the reactors end, then the writer's queue is drained, last the embedded server.
+"""
+
+import asyncio
+import os
+import secrets
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from ledger.store.clock import database_clock, settable_clock
+from service.api_keys import KeyRing
+from service.app import build_app
+from service.bootstrap import RunningLedger, open_ledger
+from service.parts import Parts
+from service.reactors import DueReactor
+from service.reads import Threads
+from service.settings import Settings
+
+READS_AT_ONCE_MAX = 8
+DRAIN_SECONDS_MAX = 30
+HOST_FOR_PEOPLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what to call, not what to listen on
+EXAMPLE = (
+    '{"query": "mutation { createCreditGrant(input: {customerId: \\"acme\\", currencyId: \\"credits\\", amount: 100, '
+    'displayName: \\"Welcome\\", grantType: PROMOTIONAL}) { grantId status amount } }"}'
+)
+
+
+@contextmanager
+def open_by_settings(settings: Settings, *, migrating: bool = True, following: bool = True) -> Iterator[RunningLedger]:
+    """The ledger that the settings name, on their clock."""
+    embedded = settings.database_url is None
+    with open_ledger(
+        settings.database_url,
+        data_folder=settings.data_dir if embedded else None,
+        schema=settings.schema_name,
+        clock=settable_clock() if settings.test_clock else database_clock(),
+        migrating=migrating or embedded,
+        following=following,
+    ) as running:
+        yield running
+
+
+def serve(settings: Settings, *, working: bool = True, migrating: bool = True, showing_key: bool = False) -> None:
+    """Answer requests until SIGTERM or SIGINT; with `working`, follow the log and act on what falls due as well."""
+    _end_in_good_order()
+    with ExitStack() as stack:
+        running = stack.enter_context(open_by_settings(settings, migrating=migrating, following=working))
+        threads = Threads(READS_AT_ONCE_MAX)
+        stack.callback(threads.close)
+        admin_key, where = _admin_key(settings)
+        parts = Parts(
+            ledger=running.ledger,
+            reader=running.reader,
+            threads=threads,
+            keys=KeyRing(running.reader, admin_key),
+            reactor=DueReactor(running.ledger),
+            runner=running.runner,
+            test_clock=settings.test_clock,
+        )
+        config = uvicorn.Config(
+            build_app(parts),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
+        )
+        Announced(config, admin_key if showing_key else None, where).run()
+
+
+def work(settings: Settings, *, migrating: bool = True) -> None:
+    """Follow the log and act on what falls due, until SIGTERM or SIGINT."""
+    _end_in_good_order()
+    with open_by_settings(settings, migrating=migrating) as running:
+        asyncio.run(_work(running))
+
+
+async def _work(running: RunningLedger) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    reactor = DueReactor(running.ledger)
+    reactor.start()
+    print("working", file=sys.stderr, flush=True)
+    await stopping.wait()
+    await reactor.stop()
+
+
+class Announced(uvicorn.Server):
+    """A server that tells a newcomer how to use it, once it listens."""
+
+    def __init__(self, config: uvicorn.Config, key: str | None, where: str) -> None:
+        super().__init__(config)
+        self._key = key
+        self._where = where
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            print("\n".join(announcement(host, port, self._key, self._where)), flush=True)
+
+
+def announcement(host: str, port: int, key: str | None, where: str) -> Iterator[str]:
+    """The lines that `serve` prints: the address, the key or where it is, and one request to paste."""
+    host = HOST_FOR_PEOPLE.get(host, host)
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    yield f"address: {address}"
+    yield f"key:     {key or where}"
+    if key is not None:
+        header = shlex.quote(f"X-API-KEY: {key}")
+        yield f"try:     curl -s {address}/graphql -H {header} -d {shlex.quote(EXAMPLE)}"
+
+
+def _admin_key(settings: Settings) -> tuple[str | None, str]:
+    """The admin key, and where it is from. The embedded ledger has one from its first start, kept beside its data."""
+    if settings.admin_key is not None:
+        return settings.admin_key, "as LEDGER_ADMIN_KEY says"
+    if settings.database_url is not None:
+        return None, "make one with credit-ledger keys create"
+    file = settings.data_dir / "admin-key"
+    if not file.exists():
+        _write_once(file, secrets.token_urlsafe(32))
+    return file.read_text().strip(), f"in {file}"
+
+
+def _write_once(file: Path, text: str) -> None:
+    scratch = file.with_suffix(".new")
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as new:
+        new.write(text + "\n")
+    scratch.replace(file)
+
+
+def _end_in_good_order() -> None:
+    """SIGTERM unwinds like any other end; while the server answers requests it has handlers of its own."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
