@@ -18,6 +18,7 @@ from ledger.store.database import Database, Role, adapt
 from ledger.store.sql import statement
 from projections.read_model import READ_MODELS, ReadModel
 
+CONNECTIONS_MAX = 8
 HEAD_WAIT_SECONDS_MAX = 0.1
 NAMED_POSITION_WAIT_SECONDS_MAX = 5.0
 PAUSE_SECONDS = 0.001
@@ -62,7 +63,7 @@ class Snapshot:
 class Reader:
     """Reads from the read models, as the role that may only read."""
 
-    def __init__(self, database: Database, *, clock: Clock | None = None, connections_max: int = 8) -> None:
+    def __init__(self, database: Database, *, clock: Clock | None = None, connections_max: int = CONNECTIONS_MAX) -> None:
         self._clock = clock or database_clock()
         self._pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
             database.conninfo(Role.READER, max_parallel_workers_per_gather="0"),

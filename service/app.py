@@ -66,7 +66,7 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
     async def get_readyz() -> Response:
         """The process should be sent requests; if not, 503 with what stands in the way."""
         try:
-            progress = await parts.threads.run(parts.reader.progress)
+            progress = await parts.threads.read(parts.reader.progress)
         except (psycopg.Error, PoolTimeout):
             progress = None
         found = readiness(parts, progress)

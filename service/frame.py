@@ -18,12 +18,16 @@ from starlette.responses import Response
 
 from ledger.application import CreditLedger
 from ledger.domain.instants import instant_text
+from ledger.domain.refusals import QueueFull
 from service.logs import REQUEST_ID
 from service.refusals import FAULT, FAULT_CODE, BodyTooLarge, Told, told
 
 log = logging.getLogger("service.requests")
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
+REQUESTS_AT_ONCE_MAX = 1000
+"""More are refused (QueueFull): each may hold a body."""
+GRAPHQL = "/graphql"
 POSITION, STALE, REQUEST_ID_HEADER = "X-Ledger-Position", "X-Ledger-Stale", "X-Request-Id"
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -40,6 +44,7 @@ class Frame:
         self._application = application
         self._ledger = ledger
         self._position = position
+        self._requests = 0
 
     @property
     def position(self) -> int:
@@ -58,7 +63,10 @@ class Frame:
         token = REQUEST_ID.set(request_id)
         started = time.perf_counter()
         sent = Sent(send, request_id, self)
+        self._requests += 1
         try:
+            if self._requests > REQUESTS_AT_ONCE_MAX and scope["path"] != "/livez":
+                raise QueueFull(REQUESTS_AT_ONCE_MAX)
             await self._application(scope, Bounded(receive, BODY_BYTES_MAX), sent)
         except Exception as error:
             if sent.complete:
@@ -68,6 +76,7 @@ class Frame:
             problem = told(error) or fault(error)
             await refused(Request(scope), problem)(scope, receive, sent)
         finally:
+            self._requests -= 1
             _log(scope, sent.status, time.perf_counter() - started)
             REQUEST_ID.reset(token)
 
@@ -114,8 +123,11 @@ class Sent:
 
 
 def refused(request: Request, problem: Told) -> Response:
-    """The error body of everything that is not GraphQL."""
+    """The answer to a request of which nothing was carried out, in the shape of its door."""
     status = problem.answer.status
+    if request.url.path == GRAPHQL:
+        error = {"message": problem.message, "extensions": {**problem.facts, "code": problem.code}}
+        return json_answer({"errors": [error]}, status, retry_headers(problem))
     body = {
         "timestamp": instant_text(datetime.now(UTC)),
         "status": status,

@@ -18,13 +18,24 @@ Given = TypeVar("Given")
 
 
 class Threads:
-    """The threads in which this process asks the database; as many as there are connections to ask on."""
+    """The threads in which this process asks the database.
 
-    def __init__(self, count: int) -> None:
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix="reads")
+    There is a seat for each of the reader's connections. Whoever holds one finds a connection and a thread at once, so
+    requests that hold a snapshot between two questions and requests that wait for one never wait for each other.
+    """
+
+    def __init__(self, seats: int) -> None:
+        self._executor = ThreadPoolExecutor(2 * seats, thread_name_prefix="reads")
+        self.seats = asyncio.Semaphore(seats)
 
     async def run(self, work: Callable[[], Answer]) -> Answer:
+        """Work of a request that has a seat, or that needs no connection of the reader's."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    async def read(self, work: Callable[[], Answer]) -> Answer:
+        """Work that takes a connection of the reader's and gives it back."""
+        async with self.seats:
+            return await self.run(work)
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -71,7 +82,7 @@ class Reads:
             if self._open is not None:
                 connection = self._open[1].connection
                 return await self._threads.run(lambda: question(connection, given))
-            return await self._threads.run(work)
+            return await self._threads.read(work)
 
     async def beside(self, work: Callable[[], Answer]) -> Answer:
         """Something else that waits for the database, but on a connection of its own, in one of the threads."""
@@ -91,12 +102,17 @@ class Reads:
         if self._open is not None and (named is None or named <= self._open[1].position):
             return self._open[1]
         await self._close()
-        wait = Wait(await self._threads.run(lambda: self._reader.progress(self._models)), named)
+        wait = Wait(await self._threads.read(lambda: self._reader.progress(self._models)), named)
         while wait.goes_on:
             await asyncio.sleep(wait.pause())
-            wait.look(await self._threads.run(lambda: self._reader.progress(self._models)))
+            wait.look(await self._threads.read(lambda: self._reader.progress(self._models)))
         manager = self._reader.at_once(self._models, wait.wanted, at_least=named)
-        snapshot = await self._threads.run(manager.__enter__)
+        await self._threads.seats.acquire()
+        try:
+            snapshot = await self._threads.run(manager.__enter__)
+        except BaseException:
+            self._threads.seats.release()
+            raise
         self._open = (manager, snapshot)
         self.position = snapshot.position if self.position is None else min(self.position, snapshot.position)
         self.stale = self.stale or snapshot.stale
@@ -106,7 +122,10 @@ class Reads:
         if self._open is not None:
             manager, _ = self._open
             self._open = None
-            await self._threads.run(lambda: manager.__exit__(None, None, None))
+            try:
+                await self._threads.run(lambda: manager.__exit__(None, None, None))
+            finally:
+                self._threads.seats.release()
 
 
 def position_of(text: str, *, field: str) -> int:

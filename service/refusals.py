@@ -122,6 +122,11 @@ def told(error: BaseException, words: Mapping[str, str] | None = None) -> Told |
     return Told(refusal.code, refusal.message, facts, answer)
 
 
+def bad(field: str, reason: str) -> Told:
+    """What to tell of an argument that a door itself finds wrong."""
+    return Told(InvalidArgument.code, f"{field} {reason}", {"field": field, "reason": reason}, ANSWERS[InvalidArgument])
+
+
 def in_words(refusal: Refusal, words: Mapping[str, str]) -> Refusal:
     """The refusal with its fields called as a door calls them."""
     if isinstance(refusal, InvalidArgument):

@@ -19,6 +19,7 @@ from types import FrameType
 import uvicorn
 
 from ledger.store.clock import database_clock, settable_clock
+from projections.reading import CONNECTIONS_MAX
 from service.api_keys import KeyRing
 from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
@@ -27,7 +28,6 @@ from service.reactors import DueReactor
 from service.reads import Threads
 from service.settings import Settings
 
-READS_AT_ONCE_MAX = 8
 DRAIN_SECONDS_MAX = 30
 HOST_FOR_PEOPLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what to call, not what to listen on
 EXAMPLE = (
@@ -56,7 +56,7 @@ def serve(settings: Settings, *, working: bool = True, migrating: bool = True, s
     _end_in_good_order()
     with ExitStack() as stack:
         running = stack.enter_context(open_by_settings(settings, migrating=migrating, following=working))
-        threads = Threads(READS_AT_ONCE_MAX)
+        threads = Threads(CONNECTIONS_MAX)
         stack.callback(threads.close)
         admin_key, where = _admin_key(settings)
         parts = Parts(

@@ -40,7 +40,7 @@ async def set_clock(parts: Parts, instant: Instant) -> None:
 
 async def _read_models_at_the_head(parts: Parts) -> None:
     deadline = time.monotonic() + SETTLING_SECONDS_MAX
-    head = (await parts.threads.run(parts.reader.progress)).head
+    head = (await parts.threads.read(parts.reader.progress)).head
     while True:
         reads = Reads(parts.reader, parts.threads, at_least=head, models=READ_MODELS)
         try:

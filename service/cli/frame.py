@@ -53,7 +53,7 @@ CLI_WORDS = {
 """What the command line calls the fields of commands."""
 
 
-class Exampled(click.Command):
+class WithExample(click.Command):
     """A command whose help begins with an example."""
 
     def __init__(self, *arguments: Any, example: str, **options: Any) -> None:
@@ -65,19 +65,11 @@ class Exampled(click.Command):
         super().format_help(ctx, formatter)
 
 
-class ExampledGroup(click.Group):
-    """A group whose help begins with an example; its commands bring theirs."""
+class ExampledGroup(WithExample, click.Group):
+    """A group whose help begins with an example; its commands and groups bring theirs."""
 
-    command_class = Exampled
-
-    def __init__(self, *arguments: Any, example: str, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.example = example
-
-    format_help = Exampled.format_help
-
-
-ExampledGroup.group_class = ExampledGroup
+    command_class = WithExample
+    group_class = type  # groups below are of this class as well
 
 
 def with_json(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:

@@ -14,13 +14,13 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 
 from ledger.domain.refusals import InvalidArgument
 from service.access import Caller
-from service.frame import POSITION, STALE, fault, json_answer, retry_headers
+from service.frame import POSITION, STALE, fault, json_answer, refused, retry_headers
 from service.graphql.context import RequestContext
 from service.graphql.scalars import json_of
 from service.graphql.schema import LedgerSchema
 from service.parts import Parts
 from service.reads import Reads, position_of
-from service.refusals import GRANT_WORDS, Told, told
+from service.refusals import GRANT_WORDS, Told, bad, told
 
 AT_LEAST = "X-Ledger-At-Least"
 OF_THE_DOOR = frozenset({401, 403, 413, 429, 503})
@@ -34,7 +34,7 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
         asked = await _body(request)
         at_least = _at_least(request)
     except Exception as error:
-        return _all_refused(told(error, GRANT_WORDS) or fault(error))
+        return refused(request, told(error, GRANT_WORDS) or fault(error))
     request.state.facts["operation"] = asked.get("operationName")
     reads = Reads(parts.reader, parts.threads, at_least=at_least)
     context = RequestContext(caller, parts.ledger, reads, request.state.request_id)
@@ -51,9 +51,9 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
             body["errors"] = [_wire(error, problem) for error, problem in zip(result.errors or [], errors, strict=True)]
             request.state.facts["codes"] = sorted({problem.code for problem in errors})
     except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError) as error:
-        return _all_refused(told(InvalidArgument("operationName", f"names no operation: {error}")))  # type: ignore[arg-type]
+        return refused(request, bad("operationName", f"must name an operation: {error}"))
     except RecursionError:
-        return _all_refused(told(InvalidArgument("query", "is nested too deep")))  # type: ignore[arg-type]
+        return refused(request, bad("query", "is nested too deep"))
     finally:
         await reads.close()
     headers = _position_headers(context)
@@ -72,7 +72,7 @@ async def authenticated(request: Request, parts: Parts) -> Caller:
     if caller is None:
         assert text is not None
         given = text
-        caller = await parts.threads.run(lambda: parts.keys.look_up(given))
+        caller = await parts.threads.read(lambda: parts.keys.look_up(given))
     request.state.facts["key"] = caller.key_id
     return caller
 
@@ -113,9 +113,7 @@ def _told(error: GraphQLError) -> Told:
     while isinstance(original, GraphQLError) and original.original_error is not None:
         original = original.original_error
     if original is None or isinstance(original, GraphQLError):
-        problem = told(InvalidArgument("query", error.message))
-        assert problem is not None
-        return problem._replace(message=error.message)
+        return bad("query", error.message)._replace(message=error.message)
     return told(original, GRANT_WORDS) or fault(original)
 
 
@@ -127,8 +125,3 @@ def _wire(error: GraphQLError, problem: Told) -> dict[str, Any]:
         wire["path"] = error.path
     wire["extensions"] = {**problem.facts, "code": problem.code}
     return wire
-
-
-def _all_refused(problem: Told) -> Response:
-    body = {"errors": [{"message": problem.message, "extensions": {**problem.facts, "code": problem.code}}]}
-    return json_answer(body, problem.answer.status, retry_headers(problem))

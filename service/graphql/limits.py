@@ -26,7 +26,7 @@ DEPTH_MAX = 16
 COST_MAX = 20_000
 """A field costs 1, a write 50, and what stands below a page as often as the page is long."""
 WRITE_COST = 50
-TOKENS_MAX = 8_000
+TOKENS_MAX = 4_000
 INTROSPECTION = frozenset({"__schema", "__type"})
 """Their depth is bounded by GraphQL's own rule, their answer by the schema."""
 

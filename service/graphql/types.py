@@ -73,7 +73,9 @@ class CreditGrantInvoice:
     due_date: datetime | None
     currency: str | None
     total: float | None
+    total_exact: Decimal | None
     amount_due: float | None
+    amount_due_exact: Decimal | None
     requires_action: bool
     error_message: str | None
     payment_url: str | None

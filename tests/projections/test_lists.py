@@ -1,0 +1,173 @@
+"""Pages, filters and sums say the same as the rows they are made of, whatever the history and the instant."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from ledger.application import BlockingLedger, ConsumeCredits, CreditLedger
+from ledger.domain.instants import FOREVER
+from ledger.domain.values import Kind, PoolKey
+from ledger.store.clock import Clock, settable_clock
+from ledger.store.database import Database, Role
+from ledger.store.migrate import migrate
+from ledger.store.sql import statement
+from projections.entries.queries import (
+    EntriesFilter,
+    Entry,
+    count_entries,
+    page_of_entries,
+    statement_of_pool,
+)
+from projections.lots.queries import (
+    LotRow,
+    LotsFilter,
+    LotStatus,
+    count_lots,
+    grants_as_issued,
+    lots_of_pool,
+    page_of_lots,
+    usable_by_currency,
+)
+from projections.paging import Page, Window
+from projections.read_model import ENTRIES, READ_MODELS
+from projections.reading import Reader, Snapshot
+from projections.runner import advance, prepare
+from tests.conftest import Hands, drop
+from tests.history import HOLDERS, Play, histories
+
+GRANTS = Kind.CREDIT_GRANT
+
+
+def forward(ask: Callable[[Window], Page[Any]], size: int, place: Callable[[Any], int]) -> list[Any]:
+    """All items, page after page from the newest."""
+    found: list[Any] = []
+    page = ask(Window(size))
+    assert not page.has_previous
+    while True:
+        found += page.rows
+        if not page.has_next:
+            return found
+        page = ask(Window(size, below=place(found[-1])))
+        assert page.has_previous
+
+
+def backward(ask: Callable[[Window], Page[Any]], size: int, place: Callable[[Any], int]) -> list[Any]:
+    """All items, page before page from the oldest."""
+    found: list[Any] = []
+    page = ask(Window(size, backward=True))
+    assert not page.has_next
+    while True:
+        found = [*page.rows, *found]
+        if not page.has_previous:
+            return found
+        page = ask(Window(size, above=place(found[0]), backward=True))
+        assert page.has_next
+
+
+def check_entries(snapshot: Snapshot, holder: str, size: int, types: tuple[str, ...] | None) -> None:
+    pool = PoolKey(GRANTS, holder, "credits", None)
+    whole = [entry for entry in statement_of_pool(snapshot, pool) if types is None or entry.type in types][::-1]
+    for currency in ("credits", None):
+        wanted = EntriesFilter(GRANTS, holder, None, currency, types)
+
+        def ask(window: Window, wanted: EntriesFilter = wanted) -> Page[Entry]:
+            return page_of_entries(snapshot, wanted, window)
+
+        assert forward(ask, size, lambda entry: entry.position) == whole
+        assert backward(ask, size, lambda entry: entry.position) == whole
+        assert count_entries(snapshot, wanted) == len(whole)
+
+
+def check_lots(snapshot: Snapshot, holder: str, size: int, status: LotStatus | None) -> None:
+    rows = lots_of_pool(snapshot, PoolKey(GRANTS, holder, "credits", None))[::-1]
+    wanted = LotsFilter(GRANTS, holder, None, None, status)
+    whole = [row for row in rows if status is None or row.status(snapshot.now) is status]
+
+    def ask(window: Window) -> Page[LotRow]:
+        return page_of_lots(snapshot, wanted, window)
+
+    assert forward(ask, size, lambda row: row.first_position) == whole
+    assert backward(ask, size, lambda row: row.first_position) == whole
+    assert count_lots(snapshot, wanted) == len(whole)
+
+
+def check_sums(snapshot: Snapshot, holder: str) -> None:
+    rows = lots_of_pool(snapshot, PoolKey(GRANTS, holder, "credits", None))
+    found = usable_by_currency(snapshot, LotsFilter(GRANTS, holder))
+    assert len(found) == (1 if rows else 0)
+    for usable in found:
+        now = snapshot.now
+        lasting = [row for row in rows if row.status(now) in (LotStatus.ACTIVE, LotStatus.CONSUMED)]
+        lasting = [row for row in lasting if row.effective_at <= now < (row.expires_at or FOREVER)]
+        assert usable.granted == sum(row.granted for row in lasting)
+        assert usable.used == sum(row.used for row in lasting)
+        assert usable.available == sum(row.available(now) for row in rows) == usable.granted - usable.used
+        instants = [instant for row in rows if row.balance for instant in (row.effective_at, row.expires_at)]
+        assert usable.valid_until == min((instant for instant in instants if instant and instant > now), default=None)
+
+
+@settings(max_examples=6, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(acts=histories, size=st.integers(1, 7), hours=st.integers(0, 48))
+def test_lists_and_sums_agree_with_the_rows(server_dsn: str, acts: list[object], size: int, hours: int) -> None:
+    database = Database(server_dsn, "t_lists")
+    migrate(database)
+    try:
+        hands, clock = Hands(database), settable_clock()
+        with (
+            CreditLedger(database, clock=clock) as ledger,
+            Reader(database, clock=clock) as reader,
+            database.connect(Role.PROJECTOR) as connection,
+        ):
+            prepare(connection, database)
+            Play(BlockingLedger(ledger), hands).all(acts)
+            hands.set(hands.now + timedelta(hours=hours))  # what has fallen due since is not written yet
+            for model in READ_MODELS:
+                advance(connection, model)
+            with reader.snapshot() as snapshot:
+                for holder in HOLDERS:
+                    check_entries(snapshot, holder, size, None)
+                    check_entries(snapshot, holder, size, ("ledger.expired", "ledger.refunded"))
+                    for status in (None, *LotStatus):
+                        check_lots(snapshot, holder, size, status)
+                    check_sums(snapshot, holder)
+    finally:
+        drop(database)
+
+
+@pytest.fixture
+def followed(books: BlockingLedger, database: Database, clock: Clock) -> Iterator[Snapshot]:
+    """One holder's 3,000 movements, another's few."""
+    books.issue_grant(holder="acme", currency="c", amount=10**6, display_name="g", grant_type="PAID")
+    books.issue_grant(holder="few", currency="c", amount=10**6, display_name="g", grant_type="PAID")
+    books.consume_many([ConsumeCredits(holder="acme", currency="c", amount=1) for _ in range(3000)])
+    with Reader(database, clock=clock) as reader, database.connect(Role.PROJECTOR) as connection:
+        prepare(connection, database)
+        for model in READ_MODELS:
+            advance(connection, model)
+            connection.execute(model.sql("ANALYZE {table}"))
+        with reader.snapshot() as snapshot:
+            yield snapshot
+
+
+def test_a_page_reads_the_ends_of_its_lists_alone(followed: Snapshot) -> None:
+    whose = {"holder": "acme", "kind": GRANTS, "resource": "", "currency": None, "types": None}
+    values = {**whose, **Window(20, below=2500).values()}
+    text = ENTRIES.sql(statement("projections.entries", "page.sql"))
+    plan = followed.connection.execute("EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF) " + text.as_string(), values)
+    lines = [row["QUERY PLAN"] for row in plan]
+    assert not [line for line in lines if "Seq Scan" in line], "\n".join(lines)
+    most = max(int(float(line.split("actual rows=")[1].split()[0])) for line in lines if "actual rows=" in line)
+    assert most <= 2 * 21, "\n".join(lines)
+
+
+def test_a_grant_as_issued_is_what_its_first_row_says(books: BlockingLedger, followed: Snapshot) -> None:
+    (row,) = lots_of_pool(followed, PoolKey(GRANTS, "acme", "c", None))
+    issued = grants_as_issued(followed.connection, [row.stream_id])[row.stream_id]
+    assert (issued.used, issued.balance, issued.last_position) == (0, row.granted, row.first_position)
+    changed = {"used", "balance", "updated_at", "last_position"}
+    same = [name for name in LotRow._fields if name not in changed]
+    assert [getattr(issued, name) for name in same] == [getattr(row, name) for name in same]
