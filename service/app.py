@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 import psycopg
 from fastapi import FastAPI
@@ -103,4 +104,5 @@ async def _tell(request: Request, error: Exception) -> Response:
 
 async def _tell_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return refused(request, Told("", str(error.detail), {}, FAULT._replace(status=error.status_code)))
+    code = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
+    return refused(request, Told(code, str(error.detail), {}, FAULT._replace(status=error.status_code)))

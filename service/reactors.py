@@ -18,6 +18,7 @@ from ledger.store.side_tables import next_due_at
 
 log = logging.getLogger(__name__)
 
+WAIT_SECONDS_MIN = 0.005
 LOOK_EVERY_SECONDS = 0.25
 """How long something that was made to fall due very soon may wait; what was known before is met at its instant."""
 RETRY_SECONDS = 1.0
@@ -48,10 +49,12 @@ class DueReactor:
 
     async def act(self) -> None:
         """Write everything that is due by now. Raises LedgerUnavailable or the refusal that stands in the way."""
+        before: Sequence[PoolKey] = ()
         while pools := await asyncio.to_thread(self._ledger.due_pools, POOLS_AT_ONCE_MAX):
-            problem = await self._settle(pools)
-            if problem is not None:
-                raise problem
+            written = await self._settle(pools)
+            if not written and pools == before:
+                return  # else another process was faster, and there may be more
+            before = pools
 
     async def _run(self) -> None:
         while True:
@@ -65,16 +68,24 @@ class DueReactor:
                 log.warning("what is due cannot be written: %s", error, exc_info=unexpected)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _settle(self, pools: Sequence[PoolKey]) -> Refusal | LedgerUnavailable | None:
-        """Settle every pool that can be; the last failure, if there was one. Nobody's failure holds up the others."""
+    async def _settle(self, pools: Sequence[PoolKey]) -> bool:
+        """Settle every pool that can be, then raise the last failure: nobody's failure holds up the others.
+
+        Returns whether anything was written.
+        """
+        written = False
         problem: Refusal | LedgerUnavailable | None = None
         for pool, outcome in zip(
             pools, await self._ledger.execute_many([SettleDue(due_pool=pool) for pool in pools]), strict=True
         ):
-            if not isinstance(outcome, Receipt):
+            if isinstance(outcome, Receipt):
+                written = written or bool(outcome.events)
+            else:
                 log.error("what is due on %s cannot be written: %s", pool, outcome)
                 problem = outcome
-        return problem
+        if problem is not None:
+            raise problem
+        return written
 
     def _seconds_to_wait(self) -> float:
         with self._ledger.connection() as connection:
@@ -87,4 +98,4 @@ def seconds_between(now: Instant, due_at: Instant | None) -> float:
     """How long to wait for an instant, at most as long as one may wait without looking again."""
     if due_at is None:
         return LOOK_EVERY_SECONDS
-    return min(max((due_at - now).total_seconds(), 0.0), LOOK_EVERY_SECONDS)
+    return min(max((due_at - now).total_seconds(), WAIT_SECONDS_MIN), LOOK_EVERY_SECONDS)

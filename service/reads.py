@@ -88,10 +88,11 @@ class Reads:
         """Something else that waits for the database, but on a connection of its own, in one of the threads."""
         return await self._threads.run(work)
 
-    async def look_again(self) -> None:
-        """The next question gets a new snapshot, for instance because something was written for this request."""
+    async def look_again(self, position: int) -> None:
+        """The next question gets a new snapshot if this one is before a position that was written for this request."""
         async with self._turn:
-            await self._close()
+            if self._open is not None and self._open[1].position < position:
+                await self._close()
 
     async def close(self) -> None:
         async with self._turn:

@@ -68,7 +68,7 @@ class RequestContext:
             due = await self.reads.beside(lambda: self.ledger.due_pools(SETTLED_POOLS_MAX, kind=kind, holder=holder))
             if due:
                 await self.ledger.settle(due)
-                await self.reads.look_again()
+                await self.reads.look_again(self.ledger.writer.head)
         except (Refusal, LedgerUnavailable) as error:
             log.warning("what is due for a read could not be written: %s", error)
 

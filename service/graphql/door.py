@@ -13,6 +13,7 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from ledger.domain.refusals import InvalidArgument
+from ledger.domain.values import NAME_CHARACTERS_MAX
 from service.access import Caller
 from service.frame import POSITION, STALE, fault, json_answer, refused, retry_headers
 from service.graphql.context import RequestContext
@@ -35,7 +36,7 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
         at_least = _at_least(request)
     except Exception as error:
         return refused(request, told(error, GRANT_WORDS) or fault(error))
-    request.state.facts["operation"] = asked.get("operationName")
+    request.state.facts["operation"] = (asked.get("operationName") or "")[:NAME_CHARACTERS_MAX] or None
     reads = Reads(parts.reader, parts.threads, at_least=at_least)
     context = RequestContext(caller, parts.ledger, reads, request.state.request_id)
     try:

@@ -13,6 +13,7 @@ from projections.entries.queries import EntriesFilter, Entry, count_entries
 from projections.lots.queries import LotRow, LotsFilter, Usable, count_lots
 from projections.paging import Page
 from service.graphql.context import Info
+from service.graphql.fields import shows
 from service.graphql.paging import cursor_of, page_info
 from service.graphql.scalars import exact_of, float_of
 from service.graphql.types import CreditGrant, PageInfo
@@ -74,73 +75,27 @@ class CreditLedgerEntry:
     entry: strawberry.Private[Entry]
     now: strawberry.Private[Instant]
 
-    @strawberry.field(description="When it took effect.")
-    def timestamp(self) -> str:
-        return instant_text(self.entry.effective_at)
-
-    @strawberry.field
-    def event_type(self) -> CreditLedgerEventType:
-        return WIRE_TYPES[self.entry.type]
-
-    @strawberry.field(description="A positive magnitude.")
-    def amount(self) -> float:
-        return float_of(abs(self.entry.amount))
-
-    @strawberry.field
-    def amount_exact(self) -> Decimal:
-        return exact_of(abs(self.entry.amount))
-
-    @strawberry.field
-    def signed_amount(self) -> Decimal:
-        return exact_of(self.entry.amount)
-
-    @strawberry.field(description="Booked in the pool after this.")
-    def balance_after(self) -> Decimal:
-        return exact_of(self.entry.pool_balance)
-
-    @strawberry.field(description="Booked on the grant after this.")
-    def grant_balance_after(self) -> Decimal:
-        return exact_of(self.entry.lot_balance)
-
-    @strawberry.field
-    def customer_id(self) -> str:
-        return self.entry.holder
-
-    @strawberry.field
-    def resource_id(self) -> str | None:
-        return self.entry.resource
-
-    @strawberry.field
-    def credit_grant_id(self) -> str:
-        return self.entry.lot
-
-    @strawberry.field
-    def credit_currency_id(self) -> str:
-        return self.entry.currency
-
-    @strawberry.field(description="The transaction; the same on all rows of one operation.")
-    def event_id(self) -> str | None:
-        return self.entry.transaction_id
-
-    @strawberry.field
-    def transaction_id(self) -> strawberry.ID:
-        return strawberry.ID(self.entry.transaction_id)
-
-    @strawberry.field
-    def feature_id(self) -> str | None:
-        return None
-
-    @strawberry.field
-    def position(self) -> str:
-        return str(self.entry.position)
-
-    @strawberry.field
-    def recorded_at(self) -> datetime:
-        return self.entry.recorded_at
-
-    @strawberry.field(description="Who did it: the kind of actor and its key.")
-    def actor(self) -> str:
-        return f"{self.entry.actor_kind}:{self.entry.actor_key}"
+    timestamp: str = shows(lambda it: instant_text(it.entry.effective_at), "When it took effect.")
+    event_type: CreditLedgerEventType = shows(lambda it: WIRE_TYPES[it.entry.type])
+    amount: float = shows(lambda it: float_of(abs(it.entry.amount)), "A positive magnitude.")
+    amount_exact: Decimal = shows(lambda it: exact_of(abs(it.entry.amount)))
+    signed_amount: Decimal = shows(lambda it: exact_of(it.entry.amount))
+    balance_after: Decimal = shows(lambda it: exact_of(it.entry.pool_balance), "Booked in the pool after this.")
+    grant_balance_after: Decimal = shows(lambda it: exact_of(it.entry.lot_balance), "Booked on the grant after this.")
+    customer_id: str = shows(lambda it: it.entry.holder)
+    resource_id: str | None = shows(lambda it: it.entry.resource)
+    credit_grant_id: str = shows(lambda it: it.entry.lot)
+    credit_currency_id: str = shows(lambda it: it.entry.currency)
+    event_id: str | None = shows(
+        lambda it: it.entry.transaction_id, "The transaction; the same on all rows of one operation."
+    )
+    transaction_id: strawberry.ID = shows(lambda it: strawberry.ID(it.entry.transaction_id))
+    feature_id: str | None = shows(lambda it: None)
+    position: str = shows(lambda it: str(it.entry.position))
+    recorded_at: datetime = shows(lambda it: it.entry.recorded_at)
+    actor: str = shows(
+        lambda it: f"{it.entry.actor_kind}:{it.entry.actor_key}", "Who did it: the kind of actor and its key."
+    )
 
     @strawberry.field
     async def reason(self, info: Info) -> str | None:
@@ -184,37 +139,16 @@ class CreditLedgerConnection:
 class CreditBalance:
     usable: strawberry.Private[Usable]
 
-    @strawberry.field
-    def currency_id(self) -> str:
-        return self.usable.currency
-
-    @strawberry.field
-    def total_granted(self) -> float:
-        return float_of(self.usable.granted)
-
-    @strawberry.field
-    def total_granted_exact(self) -> Decimal:
-        return exact_of(self.usable.granted)
-
-    @strawberry.field
-    def total_consumed(self) -> float:
-        return float_of(self.usable.used)
-
-    @strawberry.field
-    def total_consumed_exact(self) -> Decimal:
-        return exact_of(self.usable.used)
-
-    @strawberry.field
-    def current_balance(self) -> float:
-        return float_of(self.usable.available)
-
-    @strawberry.field
-    def current_balance_exact(self) -> Decimal:
-        return exact_of(self.usable.available)
-
-    @strawberry.field(description="The next instant at which the balance changes by itself.")
-    def valid_until(self) -> datetime | None:
-        return self.usable.valid_until
+    currency_id: str = shows(lambda it: it.usable.currency)
+    total_granted: float = shows(lambda it: float_of(it.usable.granted))
+    total_granted_exact: Decimal = shows(lambda it: exact_of(it.usable.granted))
+    total_consumed: float = shows(lambda it: float_of(it.usable.used))
+    total_consumed_exact: Decimal = shows(lambda it: exact_of(it.usable.used))
+    current_balance: float = shows(lambda it: float_of(it.usable.available))
+    current_balance_exact: Decimal = shows(lambda it: exact_of(it.usable.available))
+    valid_until: datetime | None = shows(
+        lambda it: it.usable.valid_until, "The next instant at which the balance changes by itself."
+    )
 
 
 @strawberry.type

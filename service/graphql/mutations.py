@@ -10,11 +10,12 @@ from ledger.application import ConsumeCredits, IssueGrant, Receipt, RefundDebit,
 from ledger.application.inputs import id_of
 from ledger.domain.credits import Credits, credits_decimal
 from ledger.domain.events import Debited, Movement, Refunded, Voided
-from ledger.domain.refusals import InvalidArgument, PositionNotReached
+from ledger.domain.refusals import InvalidArgument
 from ledger.domain.values import GrantType
 from projections.lots.queries import LotsFilter, usable_by_currency
 from projections.reading import Snapshot
 from service.graphql.context import Info
+from service.graphql.fields import shows
 from service.graphql.inputs import (
     ConsumeCreditInput,
     CreditGrantInput,
@@ -40,106 +41,62 @@ def amount_of(amount: float | None, exact: Decimal | None) -> Decimal:
 
 
 @strawberry.type
-class CreditConsumptionResponse:
+class TransactionAnswer:
+    """What consumptions and refunds are both answered with: the facts of the transaction that they are."""
+
     receipt: strawberry.Private[Receipt]
     movement: strawberry.Private[Movement]
-    draws: list[CreditDraw]
+    transaction_id: strawberry.ID = shows(lambda it: it.receipt.transaction_id)
+    amount: float = shows(lambda it: float_of(it.drawn))
+    amount_exact: Decimal = shows(lambda it: exact_of(it.drawn))
+    draws: list[CreditDraw] = shows(
+        lambda it: [CreditDraw(units=units, credit_grant_id=lot) for lot, units in it.receipt.draws]
+    )
+    position: str = shows(lambda it: str(it.receipt.position), "The position of its last event, to wait for in a read.")
+    replayed: bool = shows(
+        lambda it: it.receipt.replayed,
+        "Whether this key was answered before; the facts are those of the first answer.",
+    )
 
     @classmethod
     def of(cls, receipt: Receipt) -> Self:
-        return cls(receipt=receipt, movement=_movement(receipt), draws=_draws(receipt))
+        movement = receipt.events[0]
+        assert isinstance(movement, Debited | Refunded)
+        return cls(receipt=receipt, movement=movement)
 
-    @strawberry.field
-    def transaction_id(self) -> strawberry.ID:
-        return strawberry.ID(self.receipt.transaction_id)
+    @property
+    def drawn(self) -> Credits:
+        return sum(units for _, units in self.receipt.draws)
 
-    @strawberry.field
-    def customer_id(self) -> str:
-        return self.movement.pool.holder
 
-    @strawberry.field
-    def currency_id(self) -> str:
-        return self.movement.pool.currency
-
-    @strawberry.field
-    def resource_id(self) -> str | None:
-        return self.movement.pool.resource
-
-    @strawberry.field
-    def amount(self) -> float:
-        return float_of(_drawn(self.receipt))
-
-    @strawberry.field
-    def amount_exact(self) -> Decimal:
-        return exact_of(_drawn(self.receipt))
-
-    @strawberry.field(description="When the credits were used.")
-    def timestamp(self) -> datetime:
-        assert self.movement.use_at is not None
-        return self.movement.use_at
+@strawberry.type
+class CreditConsumptionResponse(TransactionAnswer):
+    customer_id: str = shows(lambda it: it.movement.pool.holder)
+    currency_id: str = shows(lambda it: it.movement.pool.currency)
+    resource_id: str | None = shows(lambda it: it.movement.pool.resource)
+    timestamp: datetime = shows(lambda it: it.movement.use_at, "When the credits were used.")
 
     @strawberry.field(description="The pool's usable grants after this, or later; null while the read side is behind.")
     async def credit(self, info: Info) -> CreditUsageState | None:
         pool = self.movement.pool
         wanted = LotsFilter(GRANTS, pool.holder, pool.resource, pool.currency)
 
-        def question(snapshot: Snapshot) -> CreditUsageState:
+        def question(snapshot: Snapshot) -> CreditUsageState | None:
+            if snapshot.position < self.receipt.position:
+                return None
             (usable,) = usable_by_currency(snapshot, wanted)
             return CreditUsageState(
                 currency_id=usable.currency, used=usable.used, granted=usable.granted, timestamp=snapshot.now
             )
 
-        try:
-            return await info.context.ask(question, at_least=self.receipt.position)
-        except PositionNotReached:
-            return None
-
-    @strawberry.field(description="The position of its last event, to wait for in a read.")
-    def position(self) -> str:
-        return str(self.receipt.position)
-
-    @strawberry.field(description="Whether this key was answered before; the facts are those of the first answer.")
-    def replayed(self) -> bool:
-        return self.receipt.replayed
+        await info.context.reads.look_again(self.receipt.position)
+        return await info.context.ask(question)
 
 
 @strawberry.type
-class CreditRefundResponse:
-    receipt: strawberry.Private[Receipt]
-    movement: strawberry.Private[Movement]
-    draws: list[CreditDraw]
-
-    @classmethod
-    def of(cls, receipt: Receipt) -> Self:
-        return cls(receipt=receipt, movement=_movement(receipt), draws=_draws(receipt))
-
-    @strawberry.field
-    def transaction_id(self) -> strawberry.ID:
-        return strawberry.ID(self.receipt.transaction_id)
-
-    @strawberry.field
-    def refunded_transaction_id(self) -> strawberry.ID:
-        return strawberry.ID(self.movement.debit_id or "")
-
-    @strawberry.field
-    def amount(self) -> float:
-        return float_of(_drawn(self.receipt))
-
-    @strawberry.field
-    def amount_exact(self) -> Decimal:
-        return exact_of(_drawn(self.receipt))
-
-    @strawberry.field(description="When the refund was recorded.")
-    def timestamp(self) -> datetime:
-        return self.movement.transaction.recorded_at
-
-    @strawberry.field(description="The position of its last event, to wait for in a read.")
-    def position(self) -> str:
-        return str(self.receipt.position)
-
-    @strawberry.field(description="Whether this key was answered before; the facts are those of the first answer.")
-    def replayed(self) -> bool:
-        return self.receipt.replayed
+class CreditRefundResponse(TransactionAnswer):
+    refunded_transaction_id: strawberry.ID = shows(lambda it: it.movement.debit_id)
+    timestamp: datetime = shows(lambda it: it.movement.transaction.recorded_at, "When the refund was recorded.")
 
 
 @strawberry.type
@@ -226,17 +183,3 @@ def consumption_of(given: ConsumeCreditInput) -> ConsumeCredits:
         account_groups=None if given.account_group_ids is None else tuple(given.account_group_ids),
         idempotency_key=given.idempotency_key,
     )
-
-
-def _movement(receipt: Receipt) -> Movement:
-    first = receipt.events[0]
-    assert isinstance(first, Debited | Refunded)
-    return first
-
-
-def _drawn(receipt: Receipt) -> Credits:
-    return sum(units for _, units in receipt.draws)
-
-
-def _draws(receipt: Receipt) -> list[CreditDraw]:
-    return [CreditDraw(units=units, credit_grant_id=lot) for lot, units in receipt.draws]

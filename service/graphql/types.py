@@ -12,6 +12,7 @@ from strawberry.scalars import JSON
 from ledger.domain.instants import Instant
 from projections.lots.queries import LotRow
 from service.graphql.context import Info
+from service.graphql.fields import shows
 from service.graphql.scalars import Currency, exact_of, float_of
 
 ERASED = "[erased]"
@@ -55,13 +56,8 @@ class Money:
     units: strawberry.Private[int]
     currency: Currency
 
-    @strawberry.field
-    def amount(self) -> float:
-        return float_of(self.units)
-
-    @strawberry.field
-    def amount_exact(self) -> Decimal:
-        return exact_of(self.units)
+    amount: float = shows(lambda it: float_of(it.units))
+    amount_exact: Decimal = shows(lambda it: exact_of(it.units))
 
 
 @strawberry.type
@@ -87,107 +83,49 @@ class CreditGrant:
     row: strawberry.Private[LotRow]
     now: strawberry.Private[Instant]
 
-    @strawberry.field
-    def id(self) -> UUID:
-        return UUID(self.row.stream_id)
-
-    @strawberry.field(description="A readable id; accepted wherever an id is.")
-    def grant_id(self) -> str:
-        return self.row.readable_id or ""
+    id: UUID = shows(lambda it: UUID(it.row.stream_id))
+    grant_id: str = shows(lambda it: it.row.readable_id or "", "A readable id; accepted wherever an id is.")
 
     @strawberry.field
     async def display_name(self, info: Info) -> str:
         name: str = (await self._texts(info)).get("display_name", ERASED)
         return name
 
-    @strawberry.field
-    def grant_type(self) -> CreditGrantType:
-        assert self.row.grant_type is not None
-        return CreditGrantType(self.row.grant_type.value)
-
-    @strawberry.field
-    def status(self) -> CreditGrantStatus:
-        return CreditGrantStatus(self.row.status(self.now).value)
-
-    @strawberry.field(description="Total credits in this grant.")
-    def amount(self) -> float:
-        return float_of(self.row.granted)
-
-    @strawberry.field
-    def amount_exact(self) -> Decimal:
-        return exact_of(self.row.granted)
-
-    @strawberry.field(description="Credits consumed, net of refunds.")
-    def consumed_amount(self) -> float:
-        return float_of(self.row.used)
-
-    @strawberry.field
-    def consumed_amount_exact(self) -> Decimal:
-        return exact_of(self.row.used)
-
-    @strawberry.field(description="What is left to use, now or once the grant begins; 0 once it has ended.")
-    def remaining_amount(self) -> Decimal:
-        return exact_of(self.row.remaining(self.now))
-
-    @strawberry.field(description="Fiat cost of the whole grant; 0 when free.")
-    def cost(self) -> Money:
-        return Money(units=self.row.cost_amount or 0, currency=Currency(self.row.cost_currency or "USD"))
-
-    @strawberry.field
-    def customer_id(self) -> str:
-        return self.row.holder
-
-    @strawberry.field(description="The resource these credits are for; null: the customer's own pool.")
-    def resource_id(self) -> str | None:
-        return self.row.resource
-
-    @strawberry.field(description="The custom currency of these credits.")
-    def currency_id(self) -> str:
-        return self.row.currency
-
-    @strawberry.field
-    def effective_at(self) -> datetime:
-        return self.row.effective_at
-
-    @strawberry.field
-    def created_at(self) -> datetime:
-        return self.row.created_at
-
-    @strawberry.field(description="When the last event of this grant was recorded.")
-    def updated_at(self) -> datetime:
-        return self.row.updated_at
-
-    @strawberry.field
-    def expire_at(self) -> datetime | None:
-        return self.row.expires_at
-
-    @strawberry.field
-    def voided_at(self) -> datetime | None:
-        return self.row.voided_at
-
-    @strawberry.field
-    def invoice_id(self) -> str | None:
-        return None
-
-    @strawberry.field
-    def latest_invoice(self) -> CreditGrantInvoice | None:
-        return None
-
-    @strawberry.field(description="NOT_REQUIRED also once paid.")
-    def payment_collection(self) -> PaymentCollection:
-        return PaymentCollection.PROCESSING if self.row.awaiting_payment else PaymentCollection.NOT_REQUIRED
-
-    @strawberry.field(description="Lower is used first; 0 to 100.")
-    def priority(self) -> float:
-        return float_of(self.row.priority)
-
-    @strawberry.field
-    def priority_exact(self) -> Decimal:
-        return exact_of(self.row.priority)
-
-    @strawberry.field(description="The recharge configuration that made the grant.")
-    def automatic_recharge_configuration_id(self) -> UUID | None:
-        return None
+    grant_type: CreditGrantType = shows(lambda it: CreditGrantType(it.row.grant_type.value))
+    status: CreditGrantStatus = shows(lambda it: CreditGrantStatus(it.row.status(it.now).value))
+    amount: float = shows(lambda it: float_of(it.row.granted), "Total credits in this grant.")
+    amount_exact: Decimal = shows(lambda it: exact_of(it.row.granted))
+    consumed_amount: float = shows(lambda it: float_of(it.row.used), "Credits consumed, net of refunds.")
+    consumed_amount_exact: Decimal = shows(lambda it: exact_of(it.row.used))
+    remaining_amount: Decimal = shows(
+        lambda it: exact_of(it.row.remaining(it.now)),
+        "What is left to use, now or once the grant begins; 0 once it has ended.",
+    )
+    cost: Money = shows(
+        lambda it: Money(units=it.row.cost_amount or 0, currency=Currency(it.row.cost_currency or "USD")),
+        "Fiat cost of the whole grant; 0 when free.",
+    )
+    customer_id: str = shows(lambda it: it.row.holder)
+    resource_id: str | None = shows(
+        lambda it: it.row.resource, "The resource these credits are for; null: the customer's own pool."
+    )
+    currency_id: str = shows(lambda it: it.row.currency, "The custom currency of these credits.")
+    effective_at: datetime = shows(lambda it: it.row.effective_at)
+    created_at: datetime = shows(lambda it: it.row.created_at)
+    updated_at: datetime = shows(lambda it: it.row.updated_at, "When the last event of this grant was recorded.")
+    expire_at: datetime | None = shows(lambda it: it.row.expires_at)
+    voided_at: datetime | None = shows(lambda it: it.row.voided_at)
+    invoice_id: str | None = shows(lambda it: None)
+    latest_invoice: CreditGrantInvoice | None = shows(lambda it: None)
+    payment_collection: PaymentCollection = shows(
+        lambda it: PaymentCollection.PROCESSING if it.row.awaiting_payment else PaymentCollection.NOT_REQUIRED,
+        "NOT_REQUIRED also once paid.",
+    )
+    priority: float = shows(lambda it: float_of(it.row.priority), "Lower is used first; 0 to 100.")
+    priority_exact: Decimal = shows(lambda it: exact_of(it.row.priority))
+    automatic_recharge_configuration_id: UUID | None = shows(
+        lambda it: None, "The recharge configuration that made the grant."
+    )
 
     @strawberry.field
     async def comment(self, info: Info) -> str | None:
@@ -197,13 +135,10 @@ class CreditGrant:
     async def additional_meta_data(self, info: Info) -> JSON | None:
         return (await self._texts(info)).get("metadata")
 
-    @strawberry.field(description="The grantId of the grant whose remainder this one carries on.")
-    def rolled_over_from(self) -> str | None:
-        return None
-
-    @strawberry.field(description="The grantId of the grant that this one's remainder went to.")
-    def rolled_over_to(self) -> str | None:
-        return None
+    rolled_over_from: str | None = shows(
+        lambda it: None, "The grantId of the grant whose remainder this one carries on."
+    )
+    rolled_over_to: str | None = shows(lambda it: None, "The grantId of the grant that this one's remainder went to.")
 
     async def _texts(self, info: Info) -> dict[str, Any]:
         if self.row.document_id is None:
@@ -228,13 +163,8 @@ class CreditDraw:
     async def grant_id(self, info: Info) -> str:
         return (await info.context.issued.load(self.credit_grant_id)).readable_id or ""  # type: ignore[arg-type]  # a stream's id, as text
 
-    @strawberry.field
-    def amount(self) -> float:
-        return float_of(self.units)
-
-    @strawberry.field
-    def amount_exact(self) -> Decimal:
-        return exact_of(self.units)
+    amount: float = shows(lambda it: float_of(it.units))
+    amount_exact: Decimal = shows(lambda it: exact_of(it.units))
 
 
 @strawberry.type(description="The usable grants of a pool at an instant: what of them is used, and what they held.")
@@ -244,18 +174,7 @@ class CreditUsageState:
     granted: strawberry.Private[int]
     timestamp: datetime
 
-    @strawberry.field
-    def current_usage(self) -> float:
-        return float_of(self.used)
-
-    @strawberry.field
-    def current_usage_exact(self) -> Decimal:
-        return exact_of(self.used)
-
-    @strawberry.field
-    def usage_limit(self) -> float:
-        return float_of(self.granted)
-
-    @strawberry.field
-    def usage_limit_exact(self) -> Decimal:
-        return exact_of(self.granted)
+    current_usage: float = shows(lambda it: float_of(it.used))
+    current_usage_exact: Decimal = shows(lambda it: exact_of(it.used))
+    usage_limit: float = shows(lambda it: float_of(it.granted))
+    usage_limit_exact: Decimal = shows(lambda it: exact_of(it.granted))
