@@ -87,7 +87,8 @@ def list_keys(connection: Connection[DictRow]) -> list[ApiKey]:
 
 def revoke_key(connection: Connection[DictRow], now: Instant, key_id: str) -> ApiKey:
     """Take a key out of use for good; again is fine. Refuses: ApiKeyNotFound."""
-    row = connection.execute(statement("service", "queries/revoke_key.sql"), {"id": key_id, "now": now}).fetchone()
+    named = {"id": text_of(key_id, field="keyId"), "now": now}
+    row = connection.execute(statement("service", "queries/revoke_key.sql"), named).fetchone()
     if row is None:
         raise ApiKeyNotFound(key_id)
     return _key_of(row)

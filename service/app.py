@@ -105,4 +105,6 @@ async def _tell(request: Request, error: Exception) -> Response:
 async def _tell_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
-    return refused(request, Told(code, str(error.detail), {}, FAULT._replace(status=error.status_code)))
+    answer = refused(request, Told(code, str(error.detail), {}, FAULT._replace(status=error.status_code)))
+    answer.headers.update(error.headers or {})  # which methods are allowed, say
+    return answer

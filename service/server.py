@@ -23,6 +23,7 @@ from projections.reading import CONNECTIONS_MAX
 from service.api_keys import KeyRing
 from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
+from service.logs import set_up_logs
 from service.parts import Parts
 from service.reactors import DueReactor
 from service.reads import Threads
@@ -53,6 +54,7 @@ def open_by_settings(settings: Settings, *, migrating: bool = True, following: b
 
 def serve(settings: Settings, *, working: bool = True, migrating: bool = True, showing_key: bool = False) -> None:
     """Answer requests until SIGTERM or SIGINT; with `working`, follow the log and act on what falls due as well."""
+    set_up_logs()
     _end_in_good_order()
     with ExitStack() as stack:
         running = stack.enter_context(open_by_settings(settings, migrating=migrating, following=working))
@@ -82,6 +84,7 @@ def serve(settings: Settings, *, working: bool = True, migrating: bool = True, s
 
 def work(settings: Settings, *, migrating: bool = True) -> None:
     """Follow the log and act on what falls due, until SIGTERM or SIGINT."""
+    set_up_logs()
     _end_in_good_order()
     with open_by_settings(settings, migrating=migrating) as running:
         asyncio.run(_work(running))

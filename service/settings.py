@@ -1,6 +1,7 @@
 """Settings from the environment: read once, each with a default or a reason to be given, unknown names refused."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ PREFIX = "LEDGER_"
 OF_THE_TESTS = frozenset({"LEDGER_TEST_DATABASE_URL"})
 """Names of this prefix that are somebody else's to read."""
 MASK = "********"
+SECRETS_OF_A_DSN = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
 
 
 class SettingsError(Exception):
@@ -40,10 +42,13 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _is_a_connection_string(cls, value: str) -> str:
+        """A password with an unescaped @ or / would end up as host or port, and be shown as such."""
         try:
-            conninfo_to_dict(value)
+            parts = conninfo_to_dict(value)
         except ProgrammingError:
             raise ValueError("is not a PostgreSQL connection string") from None
+        if "@" in str(parts.get("host", "")) or not re.fullmatch(r"[0-9,]*", str(parts.get("port", ""))):
+            raise ValueError("is not a PostgreSQL connection string: in a URI, write @ as %40 and / as %2F")
         return value
 
     @field_validator("schema_name")
@@ -138,5 +143,5 @@ def _reason(message: str) -> str:
 
 
 def _without_password(dsn: str) -> str:
-    masked = {name: MASK for name in ("password", "sslpassword") if conninfo_to_dict(dsn).get(name)}
+    masked = {name: MASK for name in SECRETS_OF_A_DSN if conninfo_to_dict(dsn).get(name)}
     return make_conninfo(dsn, **masked)

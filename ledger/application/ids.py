@@ -16,12 +16,19 @@ class TimeOrderedIds:
     """
 
     def __init__(self) -> None:
+        self._milliseconds = -1
         self._prefix = ""
         self._counter = 0
 
     def begin(self, instant: Instant) -> None:
-        """Start a batch: a new random prefix at `instant`."""
+        """Start a batch at `instant`: a new random prefix, unless the last batch was in the same millisecond.
+
+        Then the ids count on, so that what one process makes at one instant sorts in the order in which it was made.
+        """
         milliseconds = int(instant.timestamp() * 1000) & (2**48 - 1)
+        if milliseconds == self._milliseconds:
+            return
+        self._milliseconds = milliseconds
         random = int.from_bytes(os.urandom(9), "big")
         time = f"{milliseconds:012x}"
         variant = 0x8000 | (random >> 12 & 0x3FFF)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from eventsourcing.application import AggregateNotFoundError, Application
-from eventsourcing.persistence import EventStore
+from eventsourcing.persistence import EventStore, InterfaceError, OperationalError
 from eventsourcing.utils import Environment, EnvType
 from psycopg import Connection
 from psycopg.rows import DictRow
@@ -19,7 +19,7 @@ from ledger.application.execution_credit_commands import (
     ResizeExecutionCredit,
 )
 from ledger.application.limits import WriterLimits
-from ledger.application.receipts import Outcome, Receipt
+from ledger.application.receipts import LedgerUnavailable, Outcome, Receipt
 from ledger.application.replies import Submission
 from ledger.application.writer import Writer
 from ledger.domain.credit_grant import CreditGrant
@@ -151,9 +151,12 @@ class CreditLedger(Application[str]):
 
     @contextmanager
     def connection(self) -> Iterator[Connection[DictRow]]:
-        """A connection of the writer's role, for questions about what commands will meet."""
-        with self._datastore.get_connection() as connection:
-            yield connection
+        """A connection of the writer's role, for questions about what commands will meet. Raises LedgerUnavailable."""
+        try:
+            with self._datastore.get_connection() as connection:
+                yield connection
+        except (InterfaceError, OperationalError) as error:
+            raise LedgerUnavailable(f"the database is not available: {error}") from error
 
     def grant(self, stream_id: StreamId) -> CreditGrant:
         """A grant's aggregate, folded from its own events. Refuses: CreditGrantNotFound."""

@@ -49,17 +49,18 @@ def credits_of(value: object, *, field: str = "amount") -> Credits:
     return units
 
 
-def credits_of_float(value: float | str, *, field: str = "amount") -> Credits:
+def credits_of_float(value: float | str, *, field: str = "amount", has_twin: bool = True) -> Credits:
     """Read a wire float by its shortest text, or by the text that it was sent as.
 
-    Refuses one with more than 15 significant digits: a float does not hold them, so the amount would not be exact.
+    Refuses one with more than 15 significant digits: a float does not hold them, so the amount would not be exact. The
+    refusal names the exact twin, the field that takes it as text, unless there is none.
     """
-    text = value if isinstance(value, str) else repr(value)
-    digits = _decimal_of(text, field).as_tuple().digits
-    significant = len("".join(map(str, digits)).strip("0"))
+    number = _decimal_of(value if isinstance(value, str) else repr(value), field)
+    significant = len("".join(map(str, number.as_tuple().digits)).strip("0"))
     if significant > FLOAT_SIGNIFICANT_DIGITS_MAX:
-        raise InvalidArgument(field, f"has more than 15 significant digits: give it as text in {field}Exact")
-    return credits_of(text, field=field)
+        advice = f": give it as text in {field}Exact" if has_twin else ""
+        raise InvalidArgument(field, f"has more than {FLOAT_SIGNIFICANT_DIGITS_MAX} significant digits{advice}")
+    return credits_of(number.normalize() if number.is_finite() else number, field=field)
 
 
 def credits_decimal(units: Credits) -> Decimal:

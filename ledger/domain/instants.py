@@ -17,7 +17,7 @@ LAST_YEAR = 9999
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Stands for 'never ends' where instants are ordered; it is never written."""
 
-ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:[0-5]\d)", re.ASCII)
 FRACTION_DIGITS_MAX = 6
 
 

@@ -6,12 +6,12 @@ import click
 
 from ledger.application import ConsumeCredits, Receipt, RefundDebit, SettleDue
 from ledger.domain.credits import credits_text
-from ledger.domain.values import Kind, text_of
+from ledger.domain.values import Kind
 from projections.entries.queries import EntriesFilter, Entry, page_of_entries
-from projections.lots.queries import LotsFilter, lots_by_id, usable_by_currency
+from projections.lots.queries import lots_by_id, usable_by_currency
 from projections.paging import Window
 from service.bootstrap import RunningLedger
-from service.cli.frame import ExampledGroup, instant, operator, show, table, with_json, with_ledger
+from service.cli.frame import ExampledGroup, instant, lots_filter, operator, show, table, with_json, with_ledger
 
 COLUMN_OF = {
     "position": "position",
@@ -92,7 +92,7 @@ def refund(
 @with_ledger
 def balance(running: RunningLedger, customer: str, currency: str | None, resource: str | None, as_json: bool) -> None:
     """What can be used at this instant, by currency."""
-    wanted = LotsFilter(Kind.CREDIT_GRANT, text_of(customer, field="holder"), resource, currency)
+    wanted = lots_filter(customer, currency, resource)
     with running.reader.snapshot() as snapshot:
         found = usable_by_currency(snapshot, wanted)
     rows = [
@@ -118,7 +118,8 @@ def ledger(
     running: RunningLedger, customer: str, currency: str | None, resource: str | None, limit: int, as_json: bool
 ) -> None:
     """Every change of a customer's credits, newest first, with the balance after it."""
-    wanted = EntriesFilter(Kind.CREDIT_GRANT, text_of(customer, field="holder"), resource, currency)
+    lots = lots_filter(customer, currency, resource)
+    wanted = EntriesFilter(lots.kind, lots.holder, lots.resource, lots.currency)
     _settle(running, wanted.holder)
     with running.reader.snapshot() as snapshot:
         page = page_of_entries(snapshot, wanted, Window(limit))

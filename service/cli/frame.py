@@ -15,9 +15,10 @@ import click
 import psycopg
 
 from ledger.domain.instants import Instant, instant_from_text, instant_text
-from ledger.domain.values import Actor, ActorKind
+from ledger.domain.values import Actor, ActorKind, Kind, text_of
 from ledger.store.clock import Clock, database_clock, settable_clock
 from ledger.store.database import Database, UnusableDatabase
+from projections.lots.queries import LotsFilter, LotStatus
 from service.bootstrap import RunningLedger, open_ledger
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, running_dsn
 from service.refusals import Exit, Told, told
@@ -49,6 +50,7 @@ CLI_WORDS = {
     "role": "--role",
     "name": "--name",
     "holders": "--holder",
+    "keyId": "KEY-ID",
 }
 """What the command line calls the fields of commands."""
 
@@ -131,6 +133,17 @@ def operator() -> Actor:
         return Actor(ActorKind.OPERATOR, str(os.getuid()))
 
 
+def lots_filter(customer: str, currency: str | None, resource: str | None, status: str | None = None) -> LotsFilter:
+    """A customer's grants, as options name them. Refuses: InvalidArgument."""
+    return LotsFilter(
+        Kind.CREDIT_GRANT,
+        text_of(customer, field="holder"),
+        None if resource is None else text_of(resource, field="resource"),
+        None if currency is None else text_of(currency, field="currency"),
+        None if status is None else LotStatus(status),
+    )
+
+
 def instant(text: str | None, field: str) -> Instant | None:
     return None if text is None else instant_from_text(text, field=field)
 
@@ -159,24 +172,31 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[object]], *, right: Seq
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code. What went wrong is said on stderr, as JSON if --json was given."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = "--json" in given
     try:
-        result = command.main(given, prog_name="credit-ledger", standalone_mode=False)
+        with command.make_context("credit-ledger", given) as context:
+            result = command.invoke(context)
+        sys.stdout.flush()
         return result if isinstance(result, int) else Exit.DONE
+    except click.exceptions.Exit as ended:  # after --help, say
+        return ended.exit_code
     except click.ClickException as error:
-        error.show()
-        return Exit.USAGE
+        if not as_json:
+            error.show()
+            return Exit.USAGE
+        return _complain("Usage", error.format_message(), {}, Exit.USAGE, as_json)
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone, as `head` does
         return Exit.DONE
     except UNUSABLE as error:
-        return _complain("Unusable", str(error), {}, Exit.USAGE, "--json" in given)
+        return _complain("Unusable", str(error), {}, Exit.USAGE, as_json)
     except Exception as error:
         problem = _told(error)
         if problem is None:
             raise
-        return _complain(problem.code, problem.message, problem.facts, problem.answer.exit, "--json" in given)
+        return _complain(problem.code, problem.message, problem.facts, problem.answer.exit, as_json)
 
 
 def _told(error: Exception) -> Told | None:
@@ -190,9 +210,8 @@ def _complain(code: str, message: str, facts: dict[str, Any], ends: Exit, as_jso
     if as_json:
         click.echo(json.dumps({"error": {**facts, "code": code, "message": message}}), err=True)
     else:
-        plain = "NO_COLOR" in os.environ
-        click.secho("error: ", err=True, nl=False, fg=None if plain else "red")
-        click.echo(message, err=True)
+        mark = "error:" if os.environ.get("NO_COLOR") else click.style("error:", fg="red")
+        click.echo(f"{mark} {message}", err=True)  # without a terminal, click leaves the colour out
     return ends
 
 

@@ -9,13 +9,12 @@ from ledger.application.inputs import id_of
 from ledger.domain.credits import credits_text
 from ledger.domain.instants import Instant
 from ledger.domain.refusals import CreditGrantNotFound
-from ledger.domain.values import Kind, text_of
 from ledger.store.documents import load_documents
-from projections.lots.queries import LotRow, LotsFilter, LotStatus, grant_named, page_of_lots
+from projections.lots.queries import LotRow, LotStatus, grant_named, page_of_lots
 from projections.paging import Window
 from projections.reading import Snapshot
 from service.bootstrap import RunningLedger
-from service.cli.frame import ExampledGroup, instant, operator, show, table, with_json, with_ledger
+from service.cli.frame import ExampledGroup, instant, lots_filter, operator, show, table, with_json, with_ledger
 
 COLUMNS = ("grant", "type", "status", "currency", "resource", "amount", "consumed", "remaining", "expires", "name")
 PAGE_MAX = 10_000
@@ -88,15 +87,9 @@ def void(running: RunningLedger, grant: str, reason: str | None, key: str | None
 @click.option("--limit", type=click.IntRange(1, PAGE_MAX), default=100, help="At most so many.")
 @with_json
 @with_ledger
-def list_grants(running: RunningLedger, as_json: bool, limit: int, status: str | None, **given: str | None) -> None:
+def list_grants(running: RunningLedger, as_json: bool, limit: int, status: str | None, **given: Any) -> None:
     """A customer's grants, newest first."""
-    wanted = LotsFilter(
-        Kind.CREDIT_GRANT,
-        text_of(given["customer"], field="holder"),
-        given["resource"],
-        given["currency"],
-        None if status is None else LotStatus(status),
-    )
+    wanted = lots_filter(given["customer"], given["currency"], given["resource"], status)
     with running.reader.snapshot() as snapshot:
         page = page_of_lots(snapshot, wanted, Window(limit))
         _show(snapshot, list(page.rows), as_json)

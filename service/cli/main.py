@@ -13,10 +13,7 @@ from service.cli.frame import ExampledGroup, clock_of, database_here, now_of, ru
 from service.cli.grants import grants_group
 from service.demo import tell_demo
 from service.doctor import Finding, examine
-from service.logs import set_up_logs
 from service.refusals import Exit
-from service.server import serve as serve_requests
-from service.server import work as work_behind
 from service.settings import read_settings, shown
 
 
@@ -36,16 +33,18 @@ def cli() -> None:
 @click.option("--show-key", is_flag=True, help="Print the admin key and a request to paste.")
 def serve(no_worker: bool, no_migrate: bool, show_key: bool) -> None:
     """Answer requests, follow the log, act on what falls due; until SIGTERM."""
-    set_up_logs()
-    serve_requests(read_settings(), working=not no_worker, migrating=not no_migrate, showing_key=show_key)
+    from service import server  # loading the doors takes longer than most commands
+
+    server.serve(read_settings(), working=not no_worker, migrating=not no_migrate, showing_key=show_key)
 
 
 @cli.command(example="credit-ledger worker")
 @click.option("--no-migrate", is_flag=True, help="Refuse to start on a schema that is not up to date.")
 def worker(no_migrate: bool) -> None:
     """Follow the log and act on what falls due, beside serve --no-worker; until SIGTERM."""
-    set_up_logs()
-    work_behind(read_settings(), migrating=not no_migrate)
+    from service import server
+
+    server.work(read_settings(), migrating=not no_migrate)
 
 
 @cli.command(example="LEDGER_DATABASE_URL=postgresql://... credit-ledger migrate")
@@ -141,6 +140,7 @@ def doctor(quick: bool, as_json: bool) -> int:
 @with_json
 def demo(as_json: bool) -> None:
     """A month in the life of one customer, on a ledger that is thrown away afterwards."""
+    read_settings()  # none is used, but a wrong one is told here as everywhere
     told = tell_demo(lambda talk: click.echo(talk, err=True))
     show(told.data(), as_json, told.lines)
 

@@ -30,6 +30,7 @@ class RequestContext:
     ledger: CreditLedger
     reads: Reads
     request_id: str
+    operation_name: str | None = None
     wrote: int = 0
     documents: "DataLoader[DocumentId, dict[str, Any] | None]" = field(init=False)
     lots: "DataLoader[LotId, LotRow | None]" = field(init=False)

@@ -4,6 +4,7 @@ An answer is HTTP 200 with `data`, `errors`, or both, as GraphQL has it. Where n
 the reason is not in what it asked for (no key, no right, too many, not available), the status says so too.
 """
 
+import re
 from typing import Any
 
 from graphql import GraphQLError
@@ -24,6 +25,10 @@ from service.reads import Reads, position_of
 from service.refusals import GRANT_WORDS, Told, bad, told
 
 AT_LEAST = "X-Ledger-At-Least"
+MESSAGE_CHARACTERS_MAX = 1000
+"""GraphQL's own messages repeat what was sent."""
+AT_AN_INPUT = re.compile(r"' at 'input\.([\w.]+)'")
+"""Where GraphQL says which field of an input a value was for."""
 OF_THE_DOOR = frozenset({401, 403, 413, 429, 503})
 """Statuses that an answer without any data takes from its first error; a refusal's own ones stay in the errors."""
 
@@ -38,7 +43,9 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
         return refused(request, told(error, GRANT_WORDS) or fault(error))
     request.state.facts["operation"] = (asked.get("operationName") or "")[:NAME_CHARACTERS_MAX] or None
     reads = Reads(parts.reader, parts.threads, at_least=at_least)
-    context = RequestContext(caller, parts.ledger, reads, request.state.request_id)
+    context = RequestContext(
+        caller, parts.ledger, reads, request.state.request_id, operation_name=asked.get("operationName")
+    )
     try:
         result = await schema.execute(
             asked["query"],
@@ -109,12 +116,18 @@ def _position_headers(context: RequestContext) -> dict[str, str]:
 
 
 def _told(error: GraphQLError) -> Told:
-    """A refusal by its row; anything that GraphQL itself found wrong is an argument of the request."""
+    """A refusal by its row; anything that GraphQL itself found wrong is an argument of the request.
+
+    A ValueError before anything was carried out is one too: a whole number of more digits than Python reads.
+    """
     original = error.original_error
     while isinstance(original, GraphQLError) and original.original_error is not None:
         original = original.original_error
-    if original is None or isinstance(original, GraphQLError):
-        return bad("query", error.message)._replace(message=error.message)
+    before = error.path is None
+    if original is None or isinstance(original, GraphQLError) or (before and isinstance(original, ValueError)):
+        message = error.message[:MESSAGE_CHARACTERS_MAX]
+        found = AT_AN_INPUT.search(message)
+        return bad(found[1] if found else "query", message)._replace(message=message)
     return told(original, GRANT_WORDS) or fault(original)
 
 

@@ -1,6 +1,7 @@
 """What a GraphQL document may ask for at most: so deep, so many fields, and no page of pages without an end."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from graphql import (
@@ -16,7 +17,6 @@ from graphql import (
     SelectionSetNode,
     VariableNode,
 )
-from graphql.language.ast import ObjectFieldNode
 from strawberry.extensions import SchemaExtension
 
 from ledger.domain.refusals import InvalidArgument
@@ -28,7 +28,19 @@ COST_MAX = 20_000
 WRITE_COST = 50
 TOKENS_MAX = 4_000
 INTROSPECTION = frozenset({"__schema", "__type"})
-"""Their depth is bounded by GraphQL's own rule, their answer by the schema."""
+INTROSPECTION_COST_MAX = 100_000
+"""The usual query of tools costs two thirds of this. Its depth is bounded by GraphQL's own rule."""
+INTROSPECTED_LISTS = {
+    "types": 40,
+    "fields": 5,
+    "inputFields": 2,
+    "enumValues": 3,
+    "args": 1,
+    "directives": 7,
+    "possibleTypes": 1,
+}
+"""About how many items each list of an introspection has."""
+DIGITS_MAX = 9
 
 
 class Limits(SchemaExtension):
@@ -38,7 +50,8 @@ class Limits(SchemaExtension):
         context = self.execution_context
         assert context.graphql_document is not None
         try:
-            check(context.graphql_document, context.operation_name, context.variables or {})
+            # Not the execution context's operation_name: where none was given, that is the first operation's.
+            check(context.graphql_document, context.context.operation_name, context.variables or {})
         except InvalidArgument as refusal:
             raise GraphQLError(refusal.message, original_error=refusal) from None
         yield
@@ -47,12 +60,15 @@ class Limits(SchemaExtension):
 def check(document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]) -> None:
     """Refuses: InvalidArgument. The document is valid, so its fragments make no circle."""
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    if operation_name is None and len(operations) > 1:
+        raise InvalidArgument("operationName", "must say which of the document's operations is meant")
     fragments = {
         node.name.value: node.selection_set for node in document.definitions if isinstance(node, FragmentDefinitionNode)
     }
     for operation in operations:
         if operation_name is None or (operation.name is not None and operation.name.value == operation_name):
-            budget = Budget(fragments, variables)
+            defaults = {node.variable.name.value: node.default_value for node in operation.variable_definitions or ()}
+            budget = Budget(fragments, {**defaults, **variables})
             budget.spend(operation.selection_set, 1, 1)
             if operation.operation.value == "mutation":
                 budget.pay(WRITE_COST * len(operation.selection_set.selections))
@@ -61,35 +77,41 @@ def check(document: DocumentNode, operation_name: str | None, variables: Mapping
 class Budget:
     """What one operation has cost so far; it stops counting as soon as it is too much."""
 
+    cost_max = COST_MAX
+
     def __init__(self, fragments: Mapping[str, SelectionSetNode], variables: Mapping[str, Any]) -> None:
         self._fragments = fragments
         self._variables = variables
         self._cost = 0
 
+    @cached_property
+    def introspection(self) -> "Budget":
+        """Counted apart: for the whole operation, however often it begins anew."""
+        return IntrospectionBudget(self._fragments, self._variables)
+
     def pay(self, cost: int) -> None:
         self._cost += cost
-        if self._cost > COST_MAX:
-            raise InvalidArgument("query", f"must cost at most {COST_MAX}: ask for fewer fields or smaller pages")
+        if self._cost > self.cost_max:
+            raise InvalidArgument("query", f"must cost at most {self.cost_max}: ask for fewer fields or smaller pages")
 
     def spend(self, selections: SelectionSetNode, depth: int, times: int) -> None:
         if depth > DEPTH_MAX:
             raise InvalidArgument("query", f"must be at most {DEPTH_MAX} fields deep")
         for node in selections.selections:
             match node:
+                case FieldNode() if node.name.value in INTROSPECTION and node.selection_set is not None:
+                    self.introspection.spend(node.selection_set, 1, 1)
                 case FieldNode():
-                    if node.name.value in INTROSPECTION:
-                        self.pay(PAGE_MAX)
-                        continue
                     self.pay(times)
                     if node.selection_set is not None:
-                        self.spend(node.selection_set, depth + 1, times * self._page_size(node))
+                        self.spend(node.selection_set, depth + 1, times * self.items_of(node))
                 case FragmentSpreadNode():
                     self.pay(1)  # a fragment may be empty of fields and spread over and over
                     self.spend(self._fragments[node.name.value], depth, times)
                 case InlineFragmentNode():
                     self.spend(node.selection_set, depth, times)
 
-    def _page_size(self, node: FieldNode) -> int:
+    def items_of(self, node: FieldNode) -> int:
         """How many items a field asks for; 1 for what is no list with pages."""
         for argument in node.arguments or ():
             if argument.name.value == "input":
@@ -100,22 +122,25 @@ class Budget:
         return 1
 
     def _value(self, value: Any, name: str) -> Any:
-        """A field of an input: written out in the document, or given in a variable."""
-        if isinstance(value, VariableNode):
-            value = self._variables.get(value.name.value)
+        """A field of an input: written out in the document, or given in a variable or as its default."""
+        value = self._given(value)
         if isinstance(value, ObjectValueNode):
-            found = next((field for field in value.fields if _is(field, name)), None)
-            value = None if found is None else found.value
-        elif isinstance(value, Mapping):
-            value = value.get(name)
-        else:
-            return None
+            found = next((field for field in value.fields if field.name.value == name), None)
+            return None if found is None else self._given(found.value)
+        return value.get(name) if isinstance(value, Mapping) else None
+
+    def _given(self, value: Any) -> Any:
         if isinstance(value, VariableNode):
             value = self._variables.get(value.name.value)
         if isinstance(value, IntValueNode):
-            return int(value.value)
+            return int(value.value) if len(value.value) <= DIGITS_MAX else PAGE_MAX
         return value
 
 
-def _is(field: ObjectFieldNode, name: str) -> bool:
-    return field.name.value == name
+class IntrospectionBudget(Budget):
+    """The same for what stands below __schema and __type, whose lists have no pages."""
+
+    cost_max = INTROSPECTION_COST_MAX
+
+    def items_of(self, node: FieldNode) -> int:
+        return INTROSPECTED_LISTS.get(node.name.value, 1)

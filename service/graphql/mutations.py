@@ -24,7 +24,7 @@ from service.graphql.inputs import (
     VoidCreditGrantInput,
 )
 from service.graphql.queries import GRANTS
-from service.graphql.scalars import exact_of, float_of, units_given
+from service.graphql.scalars import amount_given, exact_of, float_of, units_given, units_of_float
 from service.graphql.types import CreditDraw, CreditGrant, CreditUsageState
 
 GRANTED_BY_CLIENTS = (GrantType.PAID, GrantType.PROMOTIONAL)
@@ -32,12 +32,12 @@ DEFAULT_PRIORITY = Decimal(50)
 NO_MONEY = MoneyInput()
 
 
-def amount_of(amount: float | None, exact: Decimal | None) -> Decimal:
+def amount_of(given: CreditGrantInput | ConsumeCreditInput) -> Decimal:
     """The amount that a mutation needs. Refuses: InvalidArgument."""
-    units = units_given(amount, exact, field="amount")
-    if units is None:
+    amount = amount_given(given.amount, given.amount_exact)
+    if amount is None:
         raise InvalidArgument("amount", "must be given, as amount or as amountExact")
-    return credits_decimal(units)
+    return amount
 
 
 @strawberry.type
@@ -111,7 +111,7 @@ class Mutation:
     async def void_credit_grant(self, info: Info, input: VoidCreditGrantInput) -> CreditGrant | None:
         receipt = await info.context.carry_out(
             lambda: VoidGrant(
-                grant=id_of(input.id, field="id"), reason=input.reason, idempotency_key=input.idempotency_key
+                grant=id_of(input.id, field="id"), reason=input.reason or None, idempotency_key=input.idempotency_key
             )
         )
         (voided,) = (event for event in receipt.events if isinstance(event, Voided))
@@ -134,11 +134,10 @@ class Mutation:
     @strawberry.mutation(description="Give back a consumption or a part of it, last drawn first.")
     async def refund_credits(self, info: Info, input: RefundCreditsInput) -> CreditRefundResponse | None:
         def build() -> RefundDebit:
-            units = units_given(input.amount, input.amount_exact, field="amount")
             return RefundDebit(
                 transaction_id=input.transaction_id,
-                amount=None if units is None else credits_decimal(units),
-                reason=input.reason,
+                amount=amount_given(input.amount, input.amount_exact),
+                reason=input.reason or None,
                 idempotency_key=input.idempotency_key,
             )
 
@@ -152,20 +151,20 @@ def issue_of(given: CreditGrantInput) -> IssueGrant:
         raise InvalidArgument("grantType", "must be PAID or PROMOTIONAL: the others are the system's to give")
     cost = given.cost or NO_MONEY
     cost_units = units_given(cost.amount, cost.amount_exact, field="cost.amount")
-    priority = units_given(given.priority, None, field="priority")
+    priority = None if given.priority is None else units_of_float(given.priority, field="priority")
     return IssueGrant(
         holder=given.customer_id,
         currency=given.currency_id,
         resource=given.resource_id,
-        amount=amount_of(given.amount, given.amount_exact),
+        amount=amount_of(given),
         display_name=given.display_name,
         grant_type=grant_type,
         cost=credits_decimal(cost_units or 0),
-        cost_currency=cost.currency or "USD",
+        cost_currency="USD" if cost.currency is None else cost.currency,
         effective_at=given.effective_at,
         expires_at=given.expire_at,
         priority=DEFAULT_PRIORITY if priority is None else credits_decimal(priority),
-        comment=given.comment,
+        comment=given.comment or None,
         metadata=given.additional_meta_data,  # type: ignore[arg-type]  # JSON: the command refuses what is no object
         idempotency_key=given.idempotency_key,
     )
@@ -177,7 +176,7 @@ def consumption_of(given: ConsumeCreditInput) -> ConsumeCredits:
         holder=given.customer_id,
         currency=given.currency_id,
         resource=given.resource_id,
-        amount=amount_of(given.amount, given.amount_exact),
+        amount=amount_of(given),
         use_at=given.created_at,
         dimensions=given.dimensions,  # type: ignore[arg-type]  # JSON: the command refuses what is no object of texts
         account_groups=None if given.account_group_ids is None else tuple(given.account_group_ids),

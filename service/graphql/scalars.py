@@ -61,7 +61,10 @@ def _float_of_value(value: Any) -> WireFloat:
 def _float_of_literal(node: ValueNode, _variables: Mapping[str, Any] | None = None) -> WireFloat:
     if not isinstance(node, FloatValueNode | IntValueNode):
         raise GraphQLError(f"Float cannot represent non numeric value: {print_ast(node)}", node)
-    return _float_of_text(node.value)
+    try:
+        return _float_of_text(node.value)
+    except GraphQLError as error:
+        raise GraphQLError(error.message, node) from None
 
 
 def _float_of_text(text: str) -> WireFloat:
@@ -129,7 +132,10 @@ def _definition(
         return parse(_text_of_value(value, name))
 
     def of_literal(node: ValueNode, _variables: Mapping[str, Any] | None = None) -> Any:
-        return parse(_text_of_literal(node, kinds, name))
+        try:
+            return parse(_text_of_literal(node, kinds, name))
+        except GraphQLError as error:
+            raise GraphQLError(error.message, node) from None
 
     return ScalarDefinition(name, description, None, serialize, of_value, of_literal)
 
@@ -177,4 +183,17 @@ def units_given(amount: float | None, exact: Decimal | None, *, field: str) -> C
         return credits_of(str(exact), field=f"{field}Exact")
     if amount is None:
         return None
-    return credits_of_float(amount.text if isinstance(amount, WireFloat) else amount, field=field)
+    return units_of_float(amount, field=field, has_twin=True)
+
+
+def units_of_float(number: float, *, field: str, has_twin: bool = False) -> Credits:
+    """What was sent as a float, exactly. Refuses: InvalidArgument."""
+    return credits_of_float(number.text if isinstance(number, WireFloat) else number, field=field, has_twin=has_twin)
+
+
+def amount_given(amount: float | None, exact: Decimal | None) -> Decimal | None:
+    """The amount of a mutation, above zero; None if there is none. Refuses: InvalidArgument, by the field it was in."""
+    units = units_given(amount, exact, field="amount")
+    if units == 0:
+        raise InvalidArgument("amount" if exact is None else "amountExact", "must be above zero")
+    return None if units is None else credits_decimal(units)
