@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 from ledger.domain.instants import Instant
 from ledger.domain.refusals import PositionNotReached
 from ledger.store.clock import Clock, database_clock
-from ledger.store.database import Database, Role, adapt
+from ledger.store.database import POOL_SECONDS_MAX, RECONNECT_SECONDS_MAX, Database, Role, adapt
 from ledger.store.sql import statement
 from projections.read_model import READ_MODELS, ReadModel
 
@@ -63,7 +63,9 @@ class Snapshot:
 class Reader:
     """Reads from the read models, as the role that may only read."""
 
-    def __init__(self, database: Database, *, clock: Clock | None = None, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(
+        self, database: Database, *, clock: Clock | None = None, connections_max: int = CONNECTIONS_MAX
+    ) -> None:
         self._clock = clock or database_clock()
         self._pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
             database.conninfo(Role.READER, max_parallel_workers_per_gather="0"),
@@ -72,6 +74,8 @@ class Reader:
             min_size=0,
             max_size=connections_max,
             open=False,
+            timeout=POOL_SECONDS_MAX,
+            reconnect_timeout=RECONNECT_SECONDS_MAX,
             configure=adapt,
             check=ConnectionPool.check_connection,
             name=f"{database.schema}-reader",
@@ -128,13 +132,16 @@ class Reader:
 
 
 class Wait:
-    """A read that waits for read models: how long it goes on, and how often it looks."""
+    """A read that waits for read models: how long it goes on, and how often it looks.
+
+    What counts is the time it chose to wait: a machine that stands still meanwhile, followers and all, uses none of it.
+    """
 
     def __init__(self, found: Progress, at_least: int | None) -> None:
         self.wanted = max(found.head, at_least or 0)
         self._at_least = at_least or 0
         self._reached = found.reached
-        self._started = time.monotonic()
+        self._waited = 0.0
         self._pause = PAUSE_SECONDS
 
     @property
@@ -142,11 +149,12 @@ class Wait:
         """Whether the position is not reached yet and may still be waited for."""
         named = self._reached < self._at_least
         seconds_max = NAMED_POSITION_WAIT_SECONDS_MAX if named else HEAD_WAIT_SECONDS_MAX
-        return self._reached < self.wanted and time.monotonic() - self._started <= seconds_max
+        return self._reached < self.wanted and self._waited < seconds_max
 
     def pause(self) -> float:
         """Seconds until the next look."""
         pause = self._pause
+        self._waited += pause
         self._pause = min(pause * 2, PAUSE_SECONDS_MAX)
         return pause
 

@@ -6,6 +6,7 @@ fails stops alone and says so; the others go on.
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -38,6 +39,7 @@ class Runner:
         self._thread = threading.Thread(target=self._run, name=f"{database.schema}-runner", daemon=True)
         self.errors: dict[str, str] = {}
         """The last error of each model that is failing."""
+        self._retry_at: dict[str, float] = {}
 
     def start(self) -> Self:
         """Make the tables that are missing, so that reads find them, then follow."""
@@ -66,7 +68,8 @@ class Runner:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with self._database.connect(Role.PROJECTOR) as connection:
+                # Rows and position commit together and can be folded again: they need not wait for the disk.
+                with self._database.connect(Role.PROJECTOR, synchronous_commit="off") as connection:
                     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"{self._database.schema}_events")))
                     self._follow(connection)
             except Exception as error:  # whatever it was, read models are behind until somebody follows again
@@ -78,13 +81,13 @@ class Runner:
             behind = [model for model in self._models if self._advance(connection, model)]
             if behind:
                 continue
-            if self.errors:
-                self._stopping.wait(RETRY_SECONDS)
             for _ in connection.notifies(timeout=LOOK_EVERY_SECONDS, stop_after=1):
                 pass
 
     def _advance(self, connection: Connection[DictRow], model: ReadModel) -> bool:
-        """Fold one window; whether there may be more."""
+        """Fold one window; whether there may be more. A model that failed is left alone for a while."""
+        if self._retry_at.get(model.name, 0.0) > time.monotonic():
+            return False
         try:
             advanced = advance(connection, model)
         except psycopg.OperationalError:
@@ -92,6 +95,7 @@ class Runner:
         except psycopg.Error as error:
             log.exception("read model %s failed", model.name)
             self.errors[model.name] = str(error)
+            self._retry_at[model.name] = time.monotonic() + RETRY_SECONDS
             named = {"name": model.name, "version": model.version, "error": str(error)}
             with suppress(psycopg.Error):
                 connection.execute(statement("projections", "queries/set_error.sql"), named)

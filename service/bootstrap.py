@@ -13,7 +13,7 @@ from ledger.store.clock import Clock, set_test_clock
 from ledger.store.database import Database, Role
 from ledger.store.migrate import check_migrated, migrate
 from projections.reading import Reader
-from projections.runner import Runner
+from projections.runner import Runner, prepare
 from service.embedded_postgres import EmbeddedPostgres
 
 GC_ALLOCATIONS = 200_000
@@ -70,5 +70,8 @@ def open_ledger(
         gc.set_threshold(GC_ALLOCATIONS, 20, 20)
         ledger = stack.enter_context(CreditLedger(database, clock=clock, limits=limits))
         runner = stack.enter_context(Runner(database)) if following else None
+        if runner is None:
+            with database.connect(Role.PROJECTOR) as connection:
+                prepare(connection, database)  # reads find the tables, be they empty, before anybody follows
         reader = stack.enter_context(Reader(database, clock=clock))
         yield RunningLedger(database, ledger, BlockingLedger(ledger), runner, reader)

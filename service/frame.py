@@ -125,6 +125,7 @@ class Sent:
 def refused(request: Request, problem: Told) -> Response:
     """The answer to a request of which nothing was carried out, in the shape of its door."""
     status = problem.answer.status
+    request.scope["state"]["facts"]["codes"] = [problem.code]
     if request.url.path == GRAPHQL:
         error = {"message": problem.message, "extensions": {**problem.facts, "code": problem.code}}
         return json_answer({"errors": [error]}, status, retry_headers(problem))

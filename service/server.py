@@ -5,12 +5,12 @@ every accepted one is answered, then the reactors end, then the writer's queue i
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import shlex
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,7 +27,9 @@ from service.logs import set_up_logs
 from service.parts import Parts
 from service.reactors import DueReactor
 from service.reads import Threads
-from service.settings import Settings
+from service.settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
 
 DRAIN_SECONDS_MAX = 30
 HOST_FOR_PEOPLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what to call, not what to listen on
@@ -57,6 +59,7 @@ def serve(settings: Settings, *, working: bool = True, migrating: bool = True, s
     set_up_logs()
     _end_in_good_order()
     with ExitStack() as stack:
+        place = stack.enter_context(_place_to_listen(settings))
         running = stack.enter_context(open_by_settings(settings, migrating=migrating, following=working))
         threads = Threads(CONNECTIONS_MAX)
         stack.callback(threads.close)
@@ -72,14 +75,12 @@ def serve(settings: Settings, *, working: bool = True, migrating: bool = True, s
         )
         config = uvicorn.Config(
             build_app(parts),
-            host=settings.host,
-            port=settings.port,
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
         )
-        Announced(config, admin_key if showing_key else None, where).run()
+        Announced(config, admin_key if showing_key else None, where).run([place])
 
 
 def work(settings: Settings, *, migrating: bool = True) -> None:
@@ -96,7 +97,7 @@ async def _work(running: RunningLedger) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     reactor = DueReactor(running.ledger)
     reactor.start()
-    print("working", file=sys.stderr, flush=True)
+    log.info("working")
     await stopping.wait()
     await reactor.stop()
 
@@ -125,6 +126,20 @@ def announcement(host: str, port: int, key: str | None, where: str) -> Iterator[
     if key is not None:
         header = shlex.quote(f"X-API-KEY: {key}")
         yield f"try:     curl -s {address}/graphql -H {header} -d {shlex.quote(EXAMPLE)}"
+
+
+def _place_to_listen(settings: Settings) -> socket.socket:
+    """The address, taken before anything is opened; nobody is let in yet. Raises SettingsError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    place = socket.socket(family)
+    try:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind((settings.host, settings.port))
+    except OSError as error:
+        place.close()
+        where = f"LEDGER_HOST {settings.host}, LEDGER_PORT {settings.port}"
+        raise SettingsError(f"cannot listen on {where}: {error}") from None
+    return place
 
 
 def _admin_key(settings: Settings) -> tuple[str | None, str]:

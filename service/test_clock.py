@@ -10,7 +10,7 @@ from projections.reading import Snapshot
 from service.parts import Parts
 from service.reads import Reads
 
-SETTLING_SECONDS_MAX = 60.0
+SETTLING_SECONDS_MAX = 30.0
 
 
 async def read_clock(parts: Parts) -> Instant:

@@ -19,6 +19,10 @@ from psycopg.rows import DictRow, dict_row
 from ledger.domain.credits import Credits, credits_from_column
 
 OLDEST_SERVER_VERSION = 150000
+POOL_SECONDS_MAX = 3.0
+"""How long a pool lets somebody wait for a connection: that a database is away is told soon."""
+RECONNECT_SECONDS_MAX = 2.0
+"""How long a pool tries for one connection before it begins anew; left to itself, it pauses longer and longer."""
 NETWORK = {"tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """A network that silently swallows packets is noticed in some 25 seconds; what the DSN says wins."""
 

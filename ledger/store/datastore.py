@@ -9,7 +9,7 @@ from eventsourcing.postgres import ConnectionPool, PostgresDatastore
 from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 
-from ledger.store.database import Database, Role, adapt
+from ledger.store.database import POOL_SECONDS_MAX, RECONNECT_SECONDS_MAX, Database, Role, adapt
 
 
 @dataclass
@@ -42,6 +42,8 @@ class LedgerDatastore(PostgresDatastore):
             min_size=0,
             max_size=connections_max,
             open=False,
+            timeout=POOL_SECONDS_MAX,
+            reconnect_timeout=RECONNECT_SECONDS_MAX,
             configure=adapt,
             name=f"{database.schema}-reads",
         )

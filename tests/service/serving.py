@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import httpx
 
@@ -43,7 +43,7 @@ def command(*arguments: str, cwd: Path | None = None, **settings: str) -> "subpr
 class Service:
     """A running service."""
 
-    def __init__(self, process: "subprocess.Popen[str]", log: IO[str], key: str) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", log: Path, key: str) -> None:
         self.process = process
         self.key = key
         self._log = log
@@ -61,8 +61,7 @@ class Service:
 
     def log(self) -> str:
         """What it has written to stderr so far."""
-        self._log.seek(0)
-        return self._log.read()
+        return self._log.read_text()
 
     def graphql(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> httpx.Response:
         """Send a document with its variables."""
@@ -108,15 +107,17 @@ class Service:
 def serving(*arguments: str, key: str = KEY, cwd: Path | None = None, **settings: str) -> Iterator[Service]:
     """A service with these settings, on a port of its own, ended in good order afterwards."""
     given = {"port": "0", "admin_key": key} | settings
-    with tempfile.TemporaryFile("w+") as log:  # a pipe that nobody reads would stop the service when it is full
-        process = subprocess.Popen(
-            [COMMAND, "serve", *arguments],
-            cwd=cwd,
-            env=environment(**given),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+    with tempfile.TemporaryDirectory(prefix="ledger-log-") as folder:
+        log = Path(folder, "log")
+        with log.open("ab") as stderr:  # a pipe that nobody reads would stop the service when it is full
+            process = subprocess.Popen(
+                [COMMAND, "serve", *arguments],
+                cwd=cwd,
+                env=environment(**given),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
         with Service(process, log, key) as service:
             yield service
