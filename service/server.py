@@ -18,6 +18,7 @@ from types import FrameType
 
 import uvicorn
 
+from ledger.application.limits import WriterLimits
 from ledger.store.clock import database_clock, settable_clock
 from projections.reading import CONNECTIONS_MAX
 from service.api_keys import KeyRing
@@ -32,6 +33,8 @@ from service.settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS_MAX = 30
+OUTAGE_SECONDS_MAX = 10.0
+"""How long a request waits for a database that is away; then it is told to try again."""
 HOST_FOR_PEOPLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what to call, not what to listen on
 EXAMPLE = (
     '{"query": "mutation { createCreditGrant(input: {customerId: \\"acme\\", currencyId: \\"credits\\", amount: 100, '
@@ -49,6 +52,7 @@ def open_by_settings(settings: Settings, *, migrating: bool = True, following: b
         schema=settings.schema_name,
         clock=settable_clock() if settings.test_clock else database_clock(),
         migrating=migrating or embedded,
+        limits=WriterLimits(outage_seconds_max=OUTAGE_SECONDS_MAX),
         following=following,
     ) as running:
         yield running
