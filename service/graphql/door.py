@@ -13,6 +13,7 @@ from starlette.responses import Response
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
+from ledger.application import LedgerUnavailable
 from ledger.domain.refusals import InvalidArgument
 from ledger.domain.values import NAME_CHARACTERS_MAX
 from service.access import Caller
@@ -53,7 +54,7 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
             operation_name=asked.get("operationName"),
             context_value=context,
         )
-        data, errors = result.data, [_told(error) for error in result.errors or []]
+        data, errors = result.data, [_told(error, context) for error in result.errors or []]
         body: dict[str, Any] = {"data": data}
         if errors:
             body["errors"] = [_wire(error, problem) for error, problem in zip(result.errors or [], errors, strict=True)]
@@ -115,7 +116,7 @@ def _position_headers(context: RequestContext) -> dict[str, str]:
     return headers | {STALE: "true"} if reads.stale else headers
 
 
-def _told(error: GraphQLError) -> Told:
+def _told(error: GraphQLError, context: RequestContext) -> Told:
     """A refusal by its row; anything that GraphQL itself found wrong is an argument of the request.
 
     A ValueError before anything was carried out is one too: a whole number of more digits than Python reads.
@@ -128,7 +129,10 @@ def _told(error: GraphQLError) -> Told:
         message = error.message[:MESSAGE_CHARACTERS_MAX]
         found = AT_AN_INPUT.search(message)
         return bad(found[1] if found else "query", message)._replace(message=message)
-    return told(original, GRANT_WORDS) or fault(original)
+    problem = told(original, GRANT_WORDS) or fault(original)
+    if context.wrote and problem.code == LedgerUnavailable.code:
+        return problem._replace(facts={"outcomeUnknown": True})  # it may be only the answer that could not be read
+    return problem
 
 
 def _wire(error: GraphQLError, problem: Told) -> dict[str, Any]:

@@ -213,8 +213,15 @@ def test_told_to_end_while_it_waits_for_the_database_a_service_ends(database: Da
             process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", ["it waits for its folder", "it makes its cluster", "its server starts"])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("it waits for its folder", signal.SIGTERM),
+        ("it makes its cluster", signal.SIGTERM),
+        ("its server starts", signal.SIGTERM),
+        ("its server starts", signal.SIGINT),
+    ],
+)
 def test_told_to_end_while_it_starts_its_server_a_service_leaves_none_behind(
     moment: str, number: signal.Signals
 ) -> None:
