@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from psycopg import Connection
@@ -41,19 +42,14 @@ class ApiKey(NamedTuple):
     revoked_at: Instant | None
 
 
+@dataclass(eq=False)
 class ApiKeyNotFound(Refusal):
     code = "ApiKeyNotFound"
-
-    def __init__(self, key_id: str) -> None:
-        self.key_id = key_id
-
-    @property
-    def facts(self) -> dict[str, object]:
-        return {"key": self.key_id}
+    key: str
 
     @property
     def message(self) -> str:
-        return f"no API key {self.key_id}"
+        return f"no API key {self.key}"
 
 
 def create_key(

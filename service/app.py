@@ -37,7 +37,7 @@ def build_app(parts: Parts) -> Frame:
         yield
         await parts.reactor.stop()
 
-    app = FastAPI(title="Credit ledger", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(lifespan=lifespan, redirect_slashes=False, openapi_url=None)  # without it, no pages about it
     for kind in EXPECTED:
         app.add_exception_handler(kind, _tell)
     app.add_exception_handler(Exception, _tell)

@@ -50,17 +50,18 @@ def open_ledger(
     limits: WriterLimits | None = None,
     migrating: bool = True,
     following: bool = True,
+    visitors: bool = False,
 ) -> Iterator[RunningLedger]:
     """Open a ledger on `dsn`, or on an embedded server in `data_folder`; stop everything in good order.
 
     Without `migrating` the schema must be there and be this version's (UnusableDatabase); without `following` another
-    process has to.
+    process has to. With `visitors`, other processes may use the embedded server while it runs.
     """
     if (dsn is None) == (data_folder is None):
         raise ValueError("give either a dsn or a data folder")
     with ExitStack() as stack:
         if data_folder is not None:
-            dsn = stack.enter_context(EmbeddedPostgres(data_folder)).dsn()
+            dsn = stack.enter_context(EmbeddedPostgres(data_folder, visitors=visitors)).dsn()
         assert dsn is not None
         database = Database(dsn, schema)
         if migrating:

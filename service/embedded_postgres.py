@@ -13,6 +13,7 @@ import ctypes
 import fcntl
 import hashlib
 import importlib.util
+import logging
 import os
 import pwd
 import re
@@ -32,12 +33,15 @@ from typing import Any, Self
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+log = logging.getLogger(__name__)
+
 OLDEST_MAJOR_VERSION = 15
 SUPERUSER = "postgres"
 SERVICE_ACCOUNT = "nobody"
 """The account that runs the server when we are root: PostgreSQL refuses to run as root."""
 BINARIES_CACHE = Path("/var/cache/credit-ledger")
 """Where root copies the binaries once, if the account above cannot reach them where they are."""
+VISITORS_MARK = "visitors-welcome"
 SOCKET_PATH_BYTES_MAX = 100
 PR_SET_PDEATHSIG = 1
 
@@ -64,19 +68,27 @@ class EmbeddedPostgresError(Exception):
 class EmbeddedPostgres:
     """One server on one data folder; at most one process at a time holds the folder.
 
-    `settings` are PostgreSQL settings by name and win over ours. `start_seconds_max` bounds the wait for the folder's
-    lock and for the server's first answer.
+    `settings` are PostgreSQL settings by name and win over ours. With `visitors`, the server stays for long and other
+    processes may use it meanwhile (`running_dsn`). `start_seconds_max` bounds the wait for the folder's lock and for
+    the server's first answer.
     """
 
     def __init__(
-        self, data_folder: Path, *, settings: dict[str, str] | None = None, start_seconds_max: float = 60.0
+        self,
+        data_folder: Path,
+        *,
+        settings: dict[str, str] | None = None,
+        visitors: bool = False,
+        start_seconds_max: float = 60.0,
     ) -> None:
         self.data_folder = data_folder.absolute()
         self.settings = {**SETTINGS, **(settings or {})}
+        self.visitors = visitors
         self.start_seconds_max = start_seconds_max
         self.process: subprocess.Popen[bytes] | None = None
         self._cluster = self.data_folder / "cluster"
         self._log = self.data_folder / "server.log"
+        self._visitors_mark = self.data_folder / VISITORS_MARK
         self._account = pwd.getpwnam(SERVICE_ACCOUNT) if os.geteuid() == 0 else None
         self._socket_folder = self.data_folder / "socket"
         self._temporary_socket_folder: Path | None = None
@@ -94,14 +106,20 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError("start the server from the main thread: it would end with any other")
         deadline = time.monotonic() + self.start_seconds_max
         try:
-            self._prepare_folder()
+            try:
+                self._prepare_folder()
+            except OSError as error:
+                raise EmbeddedPostgresError(f"{self.data_folder} cannot hold the data: {error}") from error
             self._take_lock(deadline)
+            self._visitors_mark.unlink(missing_ok=True)
             binaries = self._reachable_binaries(find_binaries())
             if not (self._cluster / "PG_VERSION").exists():
                 self._initialise(binaries)
             self._check_version(binaries)
             self._launch(binaries)
             self._wait_until_it_answers(deadline)
+            if self.visitors:
+                self._visitors_mark.touch()
         except BaseException:
             self.stop()
             raise
@@ -111,6 +129,7 @@ class EmbeddedPostgres:
         """Stop the server in good order: what was committed is on disk, open connections are ended."""
         process, self.process = self.process, None
         if process is not None:
+            self._visitors_mark.unlink(missing_ok=True)
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(timeout=30)
@@ -167,12 +186,16 @@ class EmbeddedPostgres:
 
     def _take_lock(self, deadline: float) -> None:
         """Hold the folder. The server inherits the lock, so a server that outlived its parent is waited for too."""
+        told = False
         self._lock_file = os.open(self.data_folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         while True:
             try:
                 fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
+                if not told and deadline - time.monotonic() < self.start_seconds_max - 1:
+                    log.warning("%s is in use: waiting for it", self.data_folder)
+                    told = True
                 if time.monotonic() > deadline:
                     raise EmbeddedPostgresError(
                         f"{self.data_folder} is in use by another process (it holds {self.data_folder / 'lock'})"
@@ -283,19 +306,21 @@ class EmbeddedPostgres:
             time.sleep(0.01)
 
 
-def running_dsn(data_folder: Path, *, wait_seconds_max: float = 10.0) -> str | None:
-    """Connection string of the server that another process runs on this folder; None if none does.
+def running_dsn(data_folder: Path, *, wait_seconds_max: float = 60.0) -> str | None:
+    """Connection string of the server that another process runs on this folder for visitors too; None if none does.
 
-    For short visits: the server ends with the process that started it.
+    For short visits: the server ends with the process that started it. One that has no visitors is waited for.
     """
     deadline = time.monotonic() + wait_seconds_max
     while _is_held(data_folder / "lock"):
         with contextlib.suppress(OSError, IndexError):
+            welcome = (data_folder / VISITORS_MARK).exists()
             lines = (data_folder / "cluster" / "postmaster.pid").read_text().splitlines()
-            if lines[7].strip() == "ready":  # the eighth line; the fourth and fifth are port and socket folder
-                return make_conninfo(host=lines[4], port=lines[3], user=SUPERUSER, dbname="postgres")
+            port, socket_folder, state = lines[3], lines[4], lines[7].strip()
+            if welcome and state == "ready":
+                return make_conninfo(host=socket_folder, port=port, user=SUPERUSER, dbname="postgres")
         if time.monotonic() > deadline:
-            raise EmbeddedPostgresError(f"{data_folder} is in use, but its server does not get ready")
+            raise EmbeddedPostgresError(f"{data_folder} is in use by another process")
         time.sleep(0.02)
     return None
 
@@ -303,8 +328,10 @@ def running_dsn(data_folder: Path, *, wait_seconds_max: float = 10.0) -> str | N
 def _is_held(lock: Path) -> bool:
     try:
         descriptor = os.open(lock, os.O_RDWR)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise EmbeddedPostgresError(f"{lock.parent} cannot be used: {error}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -3,6 +3,7 @@
 The same for all doors, so it is an ASGI middleware around the application.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -20,11 +21,13 @@ from ledger.application import CreditLedger
 from ledger.domain.instants import instant_text
 from ledger.domain.refusals import QueueFull
 from service.logs import REQUEST_ID
-from service.refusals import FAULT, FAULT_CODE, BodyTooLarge, Told, told
+from service.refusals import FAULT, FAULT_CODE, BodyIncomplete, BodyTooLarge, Told, told, unavailable
 
 log = logging.getLogger("service.requests")
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
+BODY_SECONDS_MAX = 10
+PROBES = frozenset({"/livez", "/readyz"})
 REQUESTS_AT_ONCE_MAX = 1000
 """More are refused (QueueFull): each may hold a body."""
 GRAPHQL = "/graphql"
@@ -65,9 +68,14 @@ class Frame:
         sent = Sent(send, request_id, self)
         self._requests += 1
         try:
-            if self._requests > REQUESTS_AT_ONCE_MAX and scope["path"] != "/livez":
+            if self._requests > REQUESTS_AT_ONCE_MAX and scope["path"] not in PROBES:
                 raise QueueFull(REQUESTS_AT_ONCE_MAX)
-            await self._application(scope, Bounded(receive, BODY_BYTES_MAX), sent)
+            await self._application(scope, Bounded(receive), sent)
+        except asyncio.CancelledError:
+            if sent.status is not None:
+                raise
+            problem = unavailable("the service is ending", outcome_unknown=True)
+            await refused(Request(scope), problem)(scope, receive, sent)
         except Exception as error:
             if sent.complete:
                 return  # it was told and logged where it happened
@@ -82,18 +90,28 @@ class Frame:
 
 
 class Bounded:
-    """The body of a request, refused (BodyTooLarge) as soon as it is too large."""
+    """The body of a request, refused as soon as it is too large (BodyTooLarge) or takes too long (BodyIncomplete)."""
 
-    def __init__(self, receive: Receive, bytes_max: int) -> None:
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._bytes_max = bytes_max
+        self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS_MAX
         self._bytes = 0
+        self._whole = False
 
     async def __call__(self) -> Message:
-        message = await self._receive()
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyIncomplete(BODY_SECONDS_MAX) from None
+        if message["type"] == "http.disconnect":
+            raise BodyIncomplete(BODY_SECONDS_MAX)
+        self._whole = not message.get("more_body", False)
         self._bytes += len(message.get("body", b""))
-        if self._bytes > self._bytes_max:
-            raise BodyTooLarge(self._bytes_max)
+        if self._bytes > BODY_BYTES_MAX:
+            raise BodyTooLarge(BODY_BYTES_MAX)
         return message
 
 

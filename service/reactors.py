@@ -38,7 +38,7 @@ class DueReactor:
         self._task = asyncio.create_task(self._run(), name="due-reactor")
 
     async def stop(self) -> None:
-        """End after what is being written."""
+        """Look no more. What was handed to the writer is written before the writer ends."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

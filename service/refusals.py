@@ -4,6 +4,7 @@ A test shows that it is total: every refusal there is has its row.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -38,15 +39,22 @@ class Answer(NamedTuple):
     retry_seconds: int | None = None
 
 
-class BodyTooLarge(Refusal):
-    code = "BodyTooLarge"
+@dataclass(eq=False)
+class BodyIncomplete(Refusal):
+    """The sender went away, or took too long, before the body was whole."""
 
-    def __init__(self, bytes_max: int) -> None:
-        self.bytes_max = bytes_max
+    code = "BodyIncomplete"
+    seconds_max: int
 
     @property
-    def facts(self) -> dict[str, object]:
-        return {"bytes_max": self.bytes_max}
+    def message(self) -> str:
+        return f"the whole body must come within {self.seconds_max} seconds"
+
+
+@dataclass(eq=False)
+class BodyTooLarge(Refusal):
+    code = "BodyTooLarge"
+    bytes_max: int
 
     @property
     def message(self) -> str:
@@ -58,6 +66,7 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.ExpireAtMustBeLaterThanEffectiveAt: Answer(400, Exit.USAGE),
     refusals.NotStorable: Answer(400, Exit.REFUSED),
     BodyTooLarge: Answer(413, Exit.USAGE),
+    BodyIncomplete: Answer(408, Exit.USAGE),
     Unauthenticated: Answer(401, Exit.FORBIDDEN),
     IdentityForbidden: Answer(403, Exit.FORBIDDEN),
     refusals.CreditGrantNotFound: Answer(404, Exit.NOT_FOUND),
@@ -125,6 +134,12 @@ def told(error: BaseException, words: Mapping[str, str] | None = None) -> Told |
 def bad(field: str, reason: str) -> Told:
     """What to tell of an argument that a door itself finds wrong."""
     return Told(InvalidArgument.code, f"{field} {reason}", {"field": field, "reason": reason}, ANSWERS[InvalidArgument])
+
+
+def unavailable(reason: str, *, outcome_unknown: bool) -> Told:
+    """What to tell where the ledger cannot answer now."""
+    facts = {"outcomeUnknown": outcome_unknown}
+    return Told(LedgerUnavailable.code, reason, facts, ANSWERS[LedgerUnavailable])
 
 
 def in_words(refusal: Refusal, words: Mapping[str, str]) -> Refusal:

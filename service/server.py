@@ -54,6 +54,7 @@ def open_by_settings(settings: Settings, *, migrating: bool = True, following: b
         migrating=migrating or embedded,
         limits=WriterLimits(outage_seconds_max=OUTAGE_SECONDS_MAX),
         following=following,
+        visitors=True,
     ) as running:
         yield running
 
@@ -82,6 +83,7 @@ def serve(settings: Settings, *, working: bool = True, migrating: bool = True, s
             log_config=None,
             access_log=False,
             server_header=False,
+            http="h11",  # the faster parser takes headers without end
             timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
         )
         Announced(config, admin_key if showing_key else None, where).run([place])

@@ -5,7 +5,6 @@ import time
 from ledger.domain.instants import Instant
 from ledger.domain.refusals import PositionNotReached
 from ledger.store.clock import set_test_clock
-from projections.read_model import READ_MODELS
 from projections.reading import Snapshot
 from service.parts import Parts
 from service.reads import Reads
@@ -42,7 +41,7 @@ async def _read_models_at_the_head(parts: Parts) -> None:
     deadline = time.monotonic() + SETTLING_SECONDS_MAX
     head = (await parts.threads.read(parts.reader.progress)).head
     while True:
-        reads = Reads(parts.reader, parts.threads, at_least=head, models=READ_MODELS)
+        reads = Reads(parts.reader, parts.threads, at_least=head)
         try:
             await reads.ask(_nothing)
             return

@@ -48,9 +48,16 @@ def choice(enumeration: type[Chosen], value: Any, *, field: str) -> Chosen:
 
 
 def canonical(values: Mapping[str, object]) -> str:
-    """JSON in one spelling: keys sorted, nulls left out, no spaces."""
-    given = {name: value for name, value in values.items() if value is not None}
-    return json.dumps(given, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    """JSON in one spelling: keys sorted, nulls left out, 50.0 as 50, no spaces."""
+    return json.dumps(_in_one_spelling(values), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _in_one_spelling(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _in_one_spelling(each) for name, each in value.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_in_one_spelling(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def differing_fields(first: str, second: str) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from ledger.domain.credits import Credits
+from ledger.domain.credits import Credits, credits_of
+from ledger.domain.events import Granted
 from ledger.domain.instants import Instant
 from ledger.domain.values import UUID, DocumentId, GrantType, Kind, LotId, PoolKey, StreamId
 from ledger.store.sql import statement
@@ -119,6 +120,37 @@ def grant_named(snapshot: Snapshot, name: str) -> LotRow | None:
     else:
         rows = _rows(snapshot, "by_readable_id.sql", {"readable_id": name})
     return rows[0] if rows else None
+
+
+def grant_as_issued(event: Granted, position: int) -> LotRow:
+    """A grant as its first event made it."""
+    terms, grant, after = event.terms, event.grant, event.after
+    assert grant is not None
+    document = event.transaction.document
+    return LotRow(
+        lot=event.lot,
+        stream_id=event.originator_id,
+        **event.pool._asdict(),
+        grant_type=event.grant_type,
+        readable_id=grant.readable_id,
+        cost_amount=credits_of(grant.cost.amount),
+        cost_currency=grant.cost.currency,
+        document_id=None if document is None else document.document_id,
+        effective_at=terms.effective_at,
+        expires_at=terms.expires_at,
+        created_at=terms.created_at,
+        updated_at=event.transaction.recorded_at,
+        priority=credits_of(terms.priority),
+        awaiting_payment=terms.awaiting_payment,
+        granted=after.granted,
+        used=after.used,
+        voided=0,
+        expired=0,
+        balance=after.balance,
+        voided_at=None,
+        first_position=position,
+        last_position=position,
+    )
 
 
 def grants_as_issued(connection: Connection[DictRow], grants: Iterable[StreamId]) -> dict[StreamId, LotRow]:

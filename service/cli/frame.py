@@ -192,6 +192,8 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         return Exit.DONE
     except UNUSABLE as error:
         return _complain("Unusable", str(error), {}, Exit.USAGE, as_json)
+    except OSError as error:  # a disk that is full, say
+        return _complain("Fault", str(error), {}, Exit.FAULT, as_json)
     except Exception as error:
         problem = _told(error)
         if problem is None:

@@ -4,10 +4,11 @@ An answer is HTTP 200 with `data`, `errors`, or both, as GraphQL has it. Where n
 the reason is not in what it asked for (no key, no right, too many, not available), the status says so too.
 """
 
+import asyncio
 import re
 from typing import Any
 
-from graphql import GraphQLError
+from graphql import GraphQLError, ValueNode
 from starlette.requests import Request
 from starlette.responses import Response
 from strawberry.exceptions import MissingQueryError
@@ -23,13 +24,15 @@ from service.graphql.scalars import json_of
 from service.graphql.schema import LedgerSchema
 from service.parts import Parts
 from service.reads import Reads, position_of
-from service.refusals import GRANT_WORDS, Told, bad, told
+from service.refusals import GRANT_WORDS, Told, bad, told, unavailable
 
 AT_LEAST = "X-Ledger-At-Least"
 MESSAGE_CHARACTERS_MAX = 1000
 """GraphQL's own messages repeat what was sent."""
-AT_AN_INPUT = re.compile(r"' at 'input\.([\w.]+)'")
-"""Where GraphQL says which field of an input a value was for."""
+AT_AN_INPUT = re.compile(r"^Variable '.*?' has invalid value(?: at \.([\w.]+)|.* required field '(\w+)')")
+"""Where GraphQL says which field of an input, given in a variable, was bad or is missing."""
+BEFORE_A_VALUE = re.compile(r"(\w+)\s*:\s*$")
+"""The field that a value in the document was for."""
 OF_THE_DOOR = frozenset({401, 403, 413, 429, 503})
 """Statuses that an answer without any data takes from its first error; a refusal's own ones stay in the errors."""
 
@@ -63,6 +66,11 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
         return refused(request, bad("operationName", f"must name an operation: {error}"))
     except RecursionError:
         return refused(request, bad("query", "is nested too deep"))
+    except asyncio.CancelledError:
+        if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # this runs in a task
+            raise
+        # GraphQL cancels the look-ups of a field whose neighbour failed, and with them what others wait for.
+        return refused(request, unavailable("the database is not available", outcome_unknown=context.wrote > 0))
     finally:
         await reads.close()
     headers = _position_headers(context)
@@ -109,11 +117,16 @@ def _at_least(request: Request) -> int | None:
 
 
 def _position_headers(context: RequestContext) -> dict[str, str]:
-    """The position that the answer is right at: of its reads, else of what it wrote, else what is known here."""
-    reads = context.reads
-    position = context.wrote or reads.position
-    headers = {} if position is None else {POSITION: str(position)}
-    return headers | {STALE: "true"} if reads.stale else headers
+    """The position that the answer is right at: of what it wrote, else of its reads, else what is known here.
+
+    What a mutation reads besides is right at its position or null; so only a query's answer can be stale.
+    """
+    if context.wrote:
+        return {POSITION: str(context.wrote)}
+    if context.reads.position is None:
+        return {}
+    stale = {STALE: "true"} if context.reads.stale else {}
+    return {POSITION: str(context.reads.position), **stale}
 
 
 def _told(error: GraphQLError, context: RequestContext) -> Told:
@@ -127,12 +140,20 @@ def _told(error: GraphQLError, context: RequestContext) -> Told:
     before = error.path is None
     if original is None or isinstance(original, GraphQLError) or (before and isinstance(original, ValueError)):
         message = error.message[:MESSAGE_CHARACTERS_MAX]
-        found = AT_AN_INPUT.search(message)
-        return bad(found[1] if found else "query", message)._replace(message=message)
+        return bad(_field_at_fault(error), message)._replace(message=message)
     problem = told(original, GRANT_WORDS) or fault(original)
     if context.wrote and problem.code == LedgerUnavailable.code:
         return problem._replace(facts={"outcomeUnknown": True})  # it may be only the answer that could not be read
     return problem
+
+
+def _field_at_fault(error: GraphQLError) -> str:
+    """The input's field that could not be read, or the whole query."""
+    found = AT_AN_INPUT.match(error.message)
+    if found is None and error.nodes and isinstance(error.nodes[0], ValueNode) and error.nodes[0].loc is not None:
+        place = error.nodes[0].loc
+        found = BEFORE_A_VALUE.search(place.source.body, 0, place.start)
+    return "query" if found is None else next(name for name in found.groups() if name)
 
 
 def _wire(error: GraphQLError, problem: Told) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class Budget:
             if argument.name.value == "input":
                 paging = self._value(argument.value, "paging")
                 asked = [self._value(paging, name) for name in ("first", "last")]
-                sizes = [size for size in asked if isinstance(size, int) and size >= 0]
+                sizes = [int(size) for size in asked if isinstance(size, int | float) and 0 <= size <= PAGE_MAX]
                 return min(max(sizes, default=PAGE_DEFAULT), PAGE_MAX)
         return 1
 

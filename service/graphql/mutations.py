@@ -9,10 +9,10 @@ import strawberry
 from ledger.application import ConsumeCredits, IssueGrant, Receipt, RefundDebit, VoidGrant
 from ledger.application.inputs import id_of
 from ledger.domain.credits import Credits, credits_decimal
-from ledger.domain.events import Debited, Movement, Refunded, Voided
+from ledger.domain.events import Debited, Granted, Movement, Refunded, Voided
 from ledger.domain.refusals import InvalidArgument
 from ledger.domain.values import GrantType
-from projections.lots.queries import LotsFilter, usable_by_currency
+from projections.lots.queries import LotsFilter, grant_as_issued, usable_by_currency
 from projections.reading import Snapshot
 from service.graphql.context import Info
 from service.graphql.fields import shows
@@ -104,8 +104,10 @@ class Mutation:
     @strawberry.mutation(description="Give credits to a customer.")
     async def create_credit_grant(self, info: Info, input: CreditGrantInput) -> CreditGrant | None:
         receipt = await info.context.carry_out(lambda: issue_of(input))
-        row = await info.context.issued.load(receipt.stream_id)
-        return CreditGrant(row=row, now=row.updated_at)
+        (granted,) = (event for event in receipt.events if isinstance(event, Granted))
+        row = grant_as_issued(granted, receipt.position)
+        texts = {"display_name": input.display_name, "comment": input.comment, "metadata": input.additional_meta_data}
+        return CreditGrant(row=row, now=row.updated_at, texts=texts)  # a replay's are the same, or it is refused
 
     @strawberry.mutation(description="End what is left of a grant; what was consumed stays consumed.")
     async def void_credit_grant(self, info: Info, input: VoidCreditGrantInput) -> CreditGrant | None:

@@ -1,5 +1,6 @@
 """The contract's types of credit grants, built from rows of the read side."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -82,6 +83,8 @@ class CreditGrantInvoice:
 class CreditGrant:
     row: strawberry.Private[LotRow]
     now: strawberry.Private[Instant]
+    texts: strawberry.Private[Mapping[str, Any] | None] = None
+    """The texts of its document, where they are at hand."""
 
     id: UUID = shows(lambda it: UUID(it.row.stream_id))
     grant_id: str = shows(lambda it: it.row.readable_id or "", "A readable id; accepted wherever an id is.")
@@ -140,7 +143,9 @@ class CreditGrant:
     )
     rolled_over_to: str | None = shows(lambda it: None, "The grantId of the grant that this one's remainder went to.")
 
-    async def _texts(self, info: Info) -> dict[str, Any]:
+    async def _texts(self, info: Info) -> Mapping[str, Any]:
+        if self.texts is not None:
+            return self.texts
         if self.row.document_id is None:
             return {}
         return await info.context.documents.load(self.row.document_id) or {}
