@@ -35,7 +35,7 @@ class Document:
         given = {name: value for name, value in texts.items() if value is not None}
         if not given:
             return None
-        body = canonical({**given, "salt": secrets.token_hex(16)})
+        body = _json({**given, "salt": secrets.token_hex(16)})
         return cls(body, hashlib.sha256(body.encode()).hexdigest())
 
 
@@ -48,8 +48,12 @@ def choice(enumeration: type[Chosen], value: Any, *, field: str) -> Chosen:
 
 
 def canonical(values: Mapping[str, object]) -> str:
-    """JSON in one spelling: keys sorted, nulls left out, 50.0 as 50, no spaces."""
-    return json.dumps(_in_one_spelling(values), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    """JSON in one spelling, to compare: keys sorted, nulls left out, 50.0 as 50, no spaces."""
+    return _json(_in_one_spelling(values))
+
+
+def _json(values: object) -> str:
+    return json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _in_one_spelling(value: object) -> object:

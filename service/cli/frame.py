@@ -188,17 +188,23 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone, as `head` does
+        _write_no_more()  # whoever read us has gone, as `head` does
         return Exit.DONE
     except UNUSABLE as error:
         return _complain("Unusable", str(error), {}, Exit.USAGE, as_json)
     except OSError as error:  # a disk that is full, say
+        _write_no_more()
         return _complain("Fault", str(error), {}, Exit.FAULT, as_json)
     except Exception as error:
         problem = _told(error)
         if problem is None:
             raise
         return _complain(problem.code, problem.message, problem.facts, problem.answer.exit, as_json)
+
+
+def _write_no_more() -> None:
+    """Let what is still to be printed go nowhere, or Python would fail over it at the very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(error: Exception) -> Told | None:

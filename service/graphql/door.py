@@ -31,7 +31,7 @@ MESSAGE_CHARACTERS_MAX = 1000
 """GraphQL's own messages repeat what was sent."""
 AT_AN_INPUT = re.compile(r"^Variable '.*?' has invalid value(?: at \.([\w.]+)|.* required field '(\w+)')")
 """Where GraphQL says which field of an input, given in a variable, was bad or is missing."""
-BEFORE_A_VALUE = re.compile(r"(\w+)\s*:\s*$")
+BEFORE_A_VALUE = re.compile(r"(\w+)\s*:\s*(?:\[[^\[\]{}]*)?$")
 """The field that a value in the document was for."""
 OF_THE_DOOR = frozenset({401, 403, 413, 429, 503})
 """Statuses that an answer without any data takes from its first error; a refusal's own ones stay in the errors."""

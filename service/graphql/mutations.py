@@ -103,11 +103,20 @@ class CreditRefundResponse(TransactionAnswer):
 class Mutation:
     @strawberry.mutation(description="Give credits to a customer.")
     async def create_credit_grant(self, info: Info, input: CreditGrantInput) -> CreditGrant | None:
-        receipt = await info.context.carry_out(lambda: issue_of(input))
+        command: IssueGrant | None = None
+
+        def build() -> IssueGrant:
+            nonlocal command
+            command = issue_of(input)
+            return command
+
+        receipt = await info.context.carry_out(build)
+        assert command is not None
         (granted,) = (event for event in receipt.events if isinstance(event, Granted))
         row = grant_as_issued(granted, receipt.position)
-        texts = {"display_name": input.display_name, "comment": input.comment, "metadata": input.additional_meta_data}
-        return CreditGrant(row=row, now=row.updated_at, texts=texts)  # a replay's are the same, or it is refused
+        texts = {"display_name": command.display_name, "comment": command.comment, "metadata": command.metadata}
+        # A replay shows the first answer's spelling, which the log has.
+        return CreditGrant(row=row, now=row.updated_at, texts=None if receipt.replayed else texts)
 
     @strawberry.mutation(description="End what is left of a grant; what was consumed stays consumed.")
     async def void_credit_grant(self, info: Info, input: VoidCreditGrantInput) -> CreditGrant | None:

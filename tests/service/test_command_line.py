@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -383,3 +384,35 @@ def test_on_a_data_folder_commands_work_without_a_service_and_beside_one(open_fo
         assert service.end() == Exit.DONE
     (balance,) = books.json("credits", "balance", "--customer", "acme")
     assert balance["currentBalance"] == "6"
+
+
+def test_commands_side_by_side_on_one_data_folder_take_turns(open_folder: Path) -> None:
+    """With no service there, each starts the server for itself; none is cut off by the end of another's."""
+    ledger = Ledger({"data_dir": str(open_folder / "data")})
+    assert ledger.run(*ISSUE, "acme", "--amount", "100").returncode == Exit.DONE
+    with ThreadPoolExecutor(4) as threads:
+        keys = [f"k{number}" for number in range(8)]
+        done = list(threads.map(lambda key: ledger.run(*CONSUME, "acme", "--amount", "1", "--key", key), keys))
+    assert [each.returncode for each in done] == [Exit.DONE] * 8, [each.stderr for each in done]
+    (balance,) = ledger.json("credits", "balance", "--customer", "acme")
+    assert balance["currentBalance"] == "92"
+
+
+@pytest.mark.parametrize("place", ["a-file", "a-file/below", "/proc/nowhere"])
+@pytest.mark.parametrize("arguments", [("serve",), ("grants", "list", "--customer", "acme")])
+def test_a_data_folder_that_cannot_be_used_is_named(open_folder: Path, place: str, arguments: tuple[str, ...]) -> None:
+    (open_folder / "a-file").touch()
+    folder = open_folder / place
+    done = command(*arguments, data_dir=str(folder), port="0")
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert done.stderr.startswith("error: ")
+    assert "a-file" in done.stderr or "/proc" in done.stderr
+
+
+def test_a_full_disk_is_told(books: Ledger) -> None:
+    done = subprocess.run(
+        f"{COMMAND} config show > /dev/full", shell=True, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == Exit.FAULT
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr

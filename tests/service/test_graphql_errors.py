@@ -227,3 +227,26 @@ def test_of_several_operations_one_must_be_named(service: Service, customer: str
     assert read(service, LEDGER, customer=customer)["creditsLedger"]["totalCount"] == 1
     named = service.http.post("/graphql", json={"query": document, "operationName": "A"}).json()
     assert named == {"data": {"consumeCredits": {"amountExact": "1"}}}
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("amount", {"amount": "5"}),
+        ("createdAt", {"createdAt": "yesterday"}),
+        ("accountGroupIds", {"accountGroupIds": [1]}),
+        ("idempotencyKey", {"idempotencyKey": None}),
+    ],
+)
+def test_a_value_that_cannot_be_read_names_its_field(
+    service: Service, customer: str, field: str, given: dict[str, Any]
+) -> None:
+    """In a variable, and written in the document."""
+    asked = {"customerId": customer, "currencyId": "credits", "amount": 5, "idempotencyKey": "k"} | given
+    variable = "mutation ($input: ConsumeCreditInput!) { consumeCredits(input: $input) { amount } }"
+    written = ", ".join(f"{name}: {json.dumps(value)}" for name, value in asked.items())
+    for refusal in (
+        service.refusal(variable, input=asked),
+        service.refusal(f"mutation {{ consumeCredits(input: {{{written}}}) {{ amount }} }}"),
+    ):
+        assert (refusal["code"], refusal["field"]) == ("InvalidArgumentError", field)

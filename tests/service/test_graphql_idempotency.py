@@ -257,3 +257,23 @@ def test_a_key_is_required_where_the_contract_says_so(service: Service, customer
         errors = service.graphql(query, input=given | key).json()["errors"]
         assert [error["extensions"]["code"] for error in errors] == ["InvalidArgumentError"]
         assert "idempotencyKey" in errors[0]["message"]
+
+
+def test_metadata_is_compared_by_what_it_says_and_kept_as_it_was_given(service: Service, customer: str) -> None:
+    """50 = 50.0, null = absent, at any depth; what was stored, and what a replay shows, is the first spelling."""
+    first = {"count": 50.0, "list": [1.0, {"none": None, "x": 2}], "none": None}
+    fields = {**FULL_GRANT, "customerId": customer, "additionalMetaData": first}
+    created = service.data(CREATE, input=fields)["createCreditGrant"]
+    again = service.data(CREATE, input=fields | {"additionalMetaData": {"list": [1, {"x": 2.0}], "count": 50}})
+    assert json.dumps(again["createCreditGrant"]) == json.dumps(created)
+    assert json.dumps(created["additionalMetaData"], sort_keys=True) == json.dumps(first, sort_keys=True)
+    other = service.refusal(CREATE, input=fields | {"additionalMetaData": {**first, "count": 51}})
+    assert (other["code"], other["differing"]) == ("IdempotencyKeyReused", ["additionalMetaData"])
+
+
+@pytest.mark.parametrize("empty", [{"comment": ""}, {"comment": None}, {"additionalMetaData": {}}])
+def test_what_says_nothing_is_absent(service: Service, customer: str, empty: dict[str, Any]) -> None:
+    fields = {**FULL_GRANT, "customerId": customer} | empty
+    created = service.data(CREATE, input=fields)
+    assert created["createCreditGrant"][next(iter(empty))] is None
+    assert service.data(CREATE, input=fields) == created

@@ -1,12 +1,15 @@
 """What nobody asks in good faith: each is refused by name, carries nothing out, and leaves the service answering."""
 
 import json
+import socket
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.service.serving import Service
+from tests.service.load import eventually
+from tests.service.serving import ANSWER_SECONDS_MAX, Service
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 LEDGER = 'creditsLedger(input: {customerId: "nobody"})'
@@ -250,3 +253,27 @@ def test_the_door_opens_for_post_only(service: Service, method: str) -> None:
     assert answer.status_code == 405
     assert "Query" not in answer.text
     assert "POST" in answer.headers["Allow"]
+
+
+def test_a_whole_number_sent_with_a_point_is_as_costly(service: Service) -> None:
+    document = "query ($paging: Paging) " + aliases(
+        110, 'creditsLedger(input: {customerId: "nobody", paging: $paging}) { edges { cursor } }'
+    )
+    answer = posted(service, json.dumps({"query": document, "variables": {"paging": {"first": 100.0}}}))
+    assert "cost" in invalid(service, answer)[0]
+
+
+def test_headers_end_somewhere(service: Service) -> None:
+    """Nobody has to show a key before his headers are read, so they must not fill the memory."""
+    with suppress(httpx.TransportError):
+        assert service.http.get("/livez", headers={"X-Long": "x" * 1_000_000}).status_code == 400
+    assert service.http.get("/livez").status_code == 200
+
+
+def test_who_goes_away_before_his_body_is_whole_is_no_fault(service: Service) -> None:
+    host, port = service.url.removeprefix("http://").split(":")
+    head = f"POST /graphql HTTP/1.1\r\nHost: x\r\nX-API-KEY: {service.key}\r\nContent-Length: 99\r\n\r\n{{"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode())
+    assert eventually(lambda: '"status": 408' in service.log(), ANSWER_SECONDS_MAX)
+    assert '"ERROR"' not in service.log()

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ledger.store.database import Database
+from ledger.store.database import Database, Role
 from projections.read_model import LOTS, READ_MODELS
 from tests.service.load import eventually, processes_of
 from tests.service.serving import KEY, Service, command, serving
@@ -215,3 +215,27 @@ def test_a_port_that_is_taken_is_named_and_no_server_is_left_behind() -> None:
         assert "in use" in done.stderr
         assert "Traceback" not in done.stderr
         assert processes_of(folder) == []
+
+
+def test_a_version_that_nobody_has_folded_yet_is_not_ready(database: Database) -> None:
+    """The database was served before; this version's read models are still to be made."""
+    with serving(database_url=database.dsn, schema=database.schema) as service:
+        grant = {"currencyId": "credits", "amount": 5, "displayName": "A", "grantType": "PAID"}
+        service.data(CREATE, input={**grant, "customerId": "acme"})
+    with database.connect(Role.PROJECTOR) as connection:
+        for model in READ_MODELS:
+            connection.execute(model.sql("DROP TABLE {table}"))
+        connection.execute("TRUNCATE projections")
+    with serving("--no-worker", database_url=database.dsn, schema=database.schema) as service:
+        answer = service.http.get("/readyz")
+        assert (answer.status_code, answer.json()["problems"]["read model lots"]) == (503, "at position 0 of 1")
+
+
+def test_a_schema_of_before_this_version_is_named_as_such(database: Database) -> None:
+    with database.connect(Role.OWNER) as connection:
+        reader = database.role_name(Role.READER)
+        connection.execute(f"REVOKE SELECT ON migrations FROM {reader}; DELETE FROM migrations".encode())
+    for arguments in (("serve", "--no-migrate"), ("grants", "list", "--customer", "acme")):
+        done = command(*arguments, database_url=database.dsn, schema=database.schema)
+        assert done.returncode == 2
+        assert "run credit-ledger migrate" in done.stderr
