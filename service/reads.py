@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import Connection
@@ -87,11 +87,11 @@ class Reads:
 
     async def ask(self, question: Callable[[Snapshot], Answer], *, at_least: int | None = None) -> Answer:
         """The answer to a question on this request's snapshot. Refuses: PositionNotReached, for a named position."""
-        return await asyncio.shield(self._ask(question, at_least))
+        return await to_the_end(self._ask(question, at_least))
 
     async def ask_log(self, question: Callable[[Connection[DictRow], Given], Answer], given: Given) -> Answer:
         """The answer to a question on the log alone, which no read model has to follow first."""
-        return await asyncio.shield(self._ask_log(question, given))
+        return await to_the_end(self._ask_log(question, given))
 
     async def beside(self, work: Callable[[], Answer]) -> Answer:
         """Something else that waits for the database, but on a connection of its own, in one of the threads."""
@@ -101,10 +101,10 @@ class Reads:
         """The next question gets a new snapshot if this one is before a position that was written for this request."""
         async with self._turn:
             if self._open is not None and self._open[1].position < position:
-                await asyncio.shield(self._close())
+                await to_the_end(self._close())
 
     async def close(self) -> None:
-        await asyncio.shield(self._end())
+        await to_the_end(self._end())
 
     async def _ask(self, question: Callable[[Snapshot], Answer], at_least: int | None) -> Answer:
         async with self._turn:
@@ -159,6 +159,13 @@ class Reads:
             log.warning("a snapshot could not be ended: %s", error)
         finally:
             self._threads.rise()
+
+
+async def to_the_end(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer of work that is ended also if nobody waits for it any more; then what goes wrong is nobody's."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(task)
 
 
 def position_of(text: str, *, field: str) -> int:
