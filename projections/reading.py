@@ -32,6 +32,8 @@ class Progress(NamedTuple):
     recorded_at: Instant | None
     positions: Mapping[str, int]
     errors: Mapping[str, str]
+    making: frozenset[str]
+    """Those whose former version is still ahead of the present one."""
 
     @property
     def reached(self) -> int:
@@ -168,4 +170,5 @@ def progress_of(connection: Connection[DictRow], models: Sequence[ReadModel]) ->
     rows = connection.execute(statement("projections", "queries/progress.sql"), named).fetchall()
     positions = {row["name"]: row["position"] for row in rows}
     errors = {row["name"]: row["error"] for row in rows if row["error"] is not None}
-    return Progress(rows[0]["head"] or 0, rows[0]["recorded_at"], positions, errors)
+    making = frozenset(row["name"] for row in rows if not row["live"])
+    return Progress(rows[0]["head"] or 0, rows[0]["recorded_at"], positions, errors, making)

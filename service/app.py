@@ -68,7 +68,7 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
         """The process should be sent requests; if not, 503 with what stands in the way."""
         try:
             progress = await parts.threads.read(parts.reader.progress)
-        except (psycopg.Error, PoolTimeout):
+        except (psycopg.Error, PoolTimeout, LedgerUnavailable):
             progress = None
         found = readiness(parts, progress)
         body: dict[str, object] = {"ready": found.ready, "problems": found.problems}

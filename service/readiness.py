@@ -6,7 +6,7 @@ from projections.reading import Progress
 from service.parts import Parts
 
 LAG_EVENTS_MAX = 10_000
-"""A read model that is farther behind, or at the very beginning, is being made: its version is not live yet.
+"""A read model that is farther behind is being made, as is one whose former version is still ahead: it is not live yet.
 
 One that is a little behind is no reason to send nobody here, even if nobody follows: writes go on, and reads say so."""
 
@@ -34,7 +34,7 @@ def readiness(parts: Parts, progress: Progress | None) -> Readiness:
     for name, position in progress.positions.items():
         if name in progress.errors:
             problems[f"read model {name}"] = f"stopped behind position {position}: {progress.errors[name]}"
-        elif progress.head - position > LAG_EVENTS_MAX or position == 0 < progress.head:
+        elif progress.head - position > LAG_EVENTS_MAX or name in progress.making:
             problems[f"read model {name}"] = f"at position {position} of {progress.head}"
     if runner is not None:
         if not runner.alive:

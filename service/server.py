@@ -19,7 +19,6 @@ from types import FrameType
 import uvicorn
 
 from ledger.application.limits import WriterLimits
-from ledger.store.clock import database_clock, settable_clock
 from projections.reading import CONNECTIONS_MAX
 from service.api_keys import KeyRing
 from service.app import build_app
@@ -50,7 +49,7 @@ def open_by_settings(settings: Settings, *, migrating: bool = True, following: b
         settings.database_url,
         data_folder=settings.data_dir if embedded else None,
         schema=settings.schema_name,
-        clock=settable_clock() if settings.test_clock else database_clock(),
+        clock=settings.clock(),
         migrating=migrating or embedded,
         limits=WriterLimits(outage_seconds_max=OUTAGE_SECONDS_MAX),
         following=following,

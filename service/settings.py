@@ -10,6 +10,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from ledger.store.clock import Clock, database_clock, settable_clock
 from ledger.store.database import Database, UnusableDatabase
 from service.embedded_postgres import default_data_folder
 
@@ -80,6 +81,10 @@ class Settings(BaseModel):
         if value not in ("0", "1", True, False):
             raise ValueError("must be 1 or 0")
         return value in ("1", True)
+
+    def clock(self) -> Clock:
+        """The ledger's one clock."""
+        return settable_clock() if self.test_clock else database_clock()
 
 
 class Shown(NamedTuple):

@@ -16,7 +16,6 @@ import psycopg
 
 from ledger.domain.instants import Instant, instant_from_text, instant_text
 from ledger.domain.values import Actor, ActorKind, Kind, text_of
-from ledger.store.clock import Clock, database_clock, settable_clock
 from ledger.store.database import Database, UnusableDatabase
 from projections.lots.queries import LotsFilter, LotStatus
 from service.bootstrap import RunningLedger, open_ledger
@@ -109,15 +108,11 @@ def ledger_here() -> Iterator[RunningLedger]:
         open_ledger(
             database.dsn,
             schema=database.schema,
-            clock=clock_of(settings),
+            clock=settings.clock(),
             migrating=settings.database_url is None,
         ) as running,
     ):
         yield running
-
-
-def clock_of(settings: Settings) -> Clock:
-    return settable_clock() if settings.test_clock else database_clock()
 
 
 def now_of(running: RunningLedger) -> Instant:

@@ -9,7 +9,7 @@ from ledger.store.migrate import migrate as bring_up_to_date
 from service.api_keys import ApiKey, create_key, list_keys, revoke_key
 from service.bootstrap import RunningLedger
 from service.cli.credits import credits_group
-from service.cli.frame import ExampledGroup, clock_of, database_here, now_of, run, show, table, with_json, with_ledger
+from service.cli.frame import ExampledGroup, database_here, now_of, run, show, table, with_json, with_ledger
 from service.cli.grants import grants_group
 from service.demo import tell_demo
 from service.doctor import Finding, examine
@@ -127,7 +127,7 @@ def doctor(quick: bool, as_json: bool) -> int:
     settings = read_settings()
     found: list[Finding] = []
     with database_here(settings) as database:
-        for finding in examine(database, clock=clock_of(settings), deep=not quick):
+        for finding in examine(database, clock=settings.clock(), deep=not quick):
             found.append(finding)
             if not as_json:
                 click.echo(f"{'ok ' if finding.healthy else 'BAD'}  {finding.check:16}  {finding.says}")
