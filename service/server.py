@@ -5,6 +5,7 @@ every accepted one is answered, then the reactors end, then the writer's queue i
 """
 
 import asyncio
+import json
 import logging
 import os
 import secrets
@@ -58,7 +59,14 @@ def open_by_settings(settings: Settings, *, migrating: bool = True, following: b
         yield running
 
 
-def serve(settings: Settings, *, working: bool = True, migrating: bool = True, showing_key: bool = False) -> None:
+def serve(
+    settings: Settings,
+    *,
+    working: bool = True,
+    migrating: bool = True,
+    showing_key: bool = False,
+    as_json: bool = False,
+) -> None:
     """Answer requests until SIGTERM or SIGINT; with `working`, follow the log and act on what falls due as well."""
     set_up_logs()
     _end_in_good_order()
@@ -85,7 +93,7 @@ def serve(settings: Settings, *, working: bool = True, migrating: bool = True, s
             http="h11",  # the faster parser takes headers without end
             timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
         )
-        Announced(config, admin_key if showing_key else None, where).run([place])
+        Announced(config, admin_key if showing_key else None, where, as_json=as_json).run([place])
 
 
 def work(settings: Settings, *, migrating: bool = True) -> None:
@@ -110,27 +118,30 @@ async def _work(running: RunningLedger) -> None:
 class Announced(uvicorn.Server):
     """A server that tells a newcomer how to use it, once it listens."""
 
-    def __init__(self, config: uvicorn.Config, key: str | None, where: str) -> None:
+    def __init__(self, config: uvicorn.Config, key: str | None, where: str, *, as_json: bool) -> None:
         super().__init__(config)
         self._key = key
         self._where = where
+        self._as_json = as_json
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            print("\n".join(announcement(host, port, self._key, self._where)), flush=True)
+            told = announcement(host, port, self._key, self._where)
+            lines = [json.dumps(told)] if self._as_json else [f"{name + ':':9}{text}" for name, text in told.items()]
+            print("\n".join(lines), flush=True)
 
 
-def announcement(host: str, port: int, key: str | None, where: str) -> Iterator[str]:
-    """The lines that `serve` prints: the address, the key or where it is, and one request to paste."""
+def announcement(host: str, port: int, key: str | None, where: str) -> dict[str, str]:
+    """What `serve` tells: the address, the key or where it is, and one request to paste."""
     host = HOST_FOR_PEOPLE.get(host, host)
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    yield f"address: {address}"
-    yield f"key:     {key or where}"
+    told = {"address": address, "key": key or where}
     if key is not None:
         header = shlex.quote(f"X-API-KEY: {key}")
-        yield f"try:     curl -s {address}/graphql -H {header} -d {shlex.quote(EXAMPLE)}"
+        told["try"] = f"curl -s {address}/graphql -H {header} -d {shlex.quote(EXAMPLE)}"
+    return told
 
 
 def _place_to_listen(settings: Settings) -> socket.socket:

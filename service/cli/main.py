@@ -31,11 +31,14 @@ def cli() -> None:
 @click.option("--no-worker", is_flag=True, help="Only answer requests: a worker follows the log elsewhere.")
 @click.option("--no-migrate", is_flag=True, help="Refuse to start on a schema that is not up to date.")
 @click.option("--show-key", is_flag=True, help="Print the admin key and a request to paste.")
-def serve(no_worker: bool, no_migrate: bool, show_key: bool) -> None:
+@with_json
+def serve(no_worker: bool, no_migrate: bool, show_key: bool, as_json: bool) -> None:
     """Answer requests, follow the log, act on what falls due; until SIGTERM."""
     from service import server  # loading the doors takes longer than most commands
 
-    server.serve(read_settings(), working=not no_worker, migrating=not no_migrate, showing_key=show_key)
+    server.serve(
+        read_settings(), working=not no_worker, migrating=not no_migrate, showing_key=show_key, as_json=as_json
+    )
 
 
 @cli.command(example="credit-ledger worker")

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
+import httpx
 import psycopg
 import pytest
 from psycopg import sql
@@ -273,3 +274,21 @@ def reached(moment: str, pid: int, folder: Path, lock: IO[str]) -> bool:
     if moment == "it makes its cluster":
         return (folder / "cluster.new").exists()
     return (folder / "cluster" / "postmaster.pid").exists()
+
+
+def test_scripts_read_the_address_from_one_line_of_json(database: Database) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "serve", "--json"],
+        env=environment(database_url=database.dsn, schema=database.schema, port="0", admin_key="secret"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert httpx.get(f"{told['address']}/livez").status_code == 200
+        assert told["key"] == "as LEDGER_ADMIN_KEY says", "a key is shown only to whoever asks for it"
+        process.terminate()
+        assert process.wait(ANSWER_SECONDS_MAX) == 0
