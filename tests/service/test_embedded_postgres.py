@@ -13,7 +13,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, find_binaries, major_version
+from service.embedded_postgres import (
+    EmbeddedPostgres,
+    EmbeddedPostgresError,
+    find_binaries,
+    major_version,
+    running_dsn,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -151,3 +157,19 @@ def test_root_copies_binaries_that_the_server_could_not_reach(folder: Path, monk
 
 def test_the_binaries_are_new_enough() -> None:
     assert major_version(find_binaries()) >= 15
+
+
+def test_a_server_is_visited_only_if_it_stays(folder: Path) -> None:
+    """A short-lived process would end it under its visitors; whoever stays says so, and no longer when it ends."""
+    with EmbeddedPostgres(folder), pytest.raises(EmbeddedPostgresError, match="in use by another process"):
+        running_dsn(folder, wait_seconds_max=0.05)
+    with EmbeddedPostgres(folder, visitors=True):
+        dsn = running_dsn(folder)
+        assert dsn is not None
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert running_dsn(folder) is None
+    server = EmbeddedPostgres(folder, visitors=True).start()
+    server.kill()
+    with EmbeddedPostgres(folder), pytest.raises(EmbeddedPostgresError, match="in use by another process"):
+        running_dsn(folder, wait_seconds_max=0.05)
