@@ -14,7 +14,7 @@ from service.settings import Settings
 from tests.service.serving import command
 
 SETTING = re.compile(r"LEDGER_([A-Z_]+)=\S+")
-RUNS_ON = {"serve", "worker"}
+RUNS_ON = {"worker"}
 """They answer with what they do, not with data."""
 
 
