@@ -25,7 +25,6 @@ from ledger.domain.refusals import InvalidArgument
 
 NUMBER_CHARACTERS_MAX = 400
 Currency = NewType("Currency", str)
-Metadata = NewType("Metadata", object)
 
 
 class WireFloat(float):

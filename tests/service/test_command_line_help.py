@@ -15,7 +15,7 @@ from tests.service.serving import command
 
 SETTING = re.compile(r"LEDGER_([A-Z_]+)=\S+")
 RUNS_ON = {"worker"}
-"""They answer with what they do, not with data."""
+"""It answers with what it does, not with data."""
 
 
 def contexts(command: click.Command, parent: click.Context | None = None, name: str = "") -> Iterator[click.Context]:
