@@ -10,34 +10,74 @@ from ledger.application import (
     BlockingLedger,
     Command,
     ConsumeCredits,
+    CreateGrantSchedule,
     DeleteExecutionCredit,
+    EndGrantSchedule,
+    InvoiceTold,
     IssueGrant,
+    MarkInvoicePaid,
     OpenExecutionCredit,
     Receipt,
+    RechargePool,
+    RecordGrantPayment,
     RefundDebit,
     ResizeExecutionCredit,
+    SaveAutoRecharge,
+    UpdateGrant,
     VoidGrant,
 )
 from ledger.domain.credits import credits_decimal
-from ledger.domain.events import Debited, ExecutionCreditDefined
-from ledger.domain.values import CreditType, GrantType, Kind, RollupType
+from ledger.domain.events import Debited, ExecutionCreditDefined, Granted
+from ledger.domain.values import (
+    BillingPeriod,
+    Cadence,
+    CreditType,
+    ExpirationPeriod,
+    GrantType,
+    InvoiceStatus,
+    Kind,
+    PaymentCollection,
+    PaymentMethod,
+    RollupType,
+)
 from tests.conftest import Hands
 
 HOLDERS = ("acme", "b\u00e4r", "co\tmma,")
 amounts = st.integers(1, 50 * 10**9).map(credits_decimal)
 hours = st.integers(0, 24 * 40)
 
+holders = st.sampled_from(HOLDERS)
+which = st.integers(0, 10**6)
+methods = st.sampled_from([PaymentMethod.NONE, *PaymentMethod])
+
 acts = st.one_of(
-    st.tuples(st.just("issue"), st.sampled_from(HOLDERS), amounts, hours, st.integers(-48, 48), st.integers(0, 3)),
-    st.tuples(st.just("consume"), st.sampled_from(HOLDERS), amounts, st.booleans()),
-    st.tuples(st.just("consume"), st.sampled_from(HOLDERS), amounts, st.booleans()),
-    st.tuples(st.just("refund"), st.integers(0, 10**6), st.none() | amounts),
+    st.tuples(
+        *(st.just("issue"), holders, amounts, hours, st.integers(-48, 48), st.integers(0, 3), methods),
+    ),
+    st.tuples(
+        *(st.just("update"), which, st.none() | st.integers(-24, 24 * 40), st.booleans()),
+        *(st.none() | st.integers(0, 3), st.none() | st.just("another name"), st.booleans()),
+    ),
+    st.tuples(st.just("pay"), which, st.sampled_from(PaymentCollection), st.booleans()),
+    st.tuples(st.just("mark paid"), which),
+    st.tuples(
+        *(st.just("plan"), holders, amounts, st.sampled_from(BillingPeriod), st.sampled_from(Cadence)),
+        *(st.integers(-24 * 80, 48), st.none() | amounts, st.none() | st.integers(1, 2)),
+    ),
+    st.tuples(st.just("end plan"), which),
+    st.tuples(
+        *(st.just("recharging"), holders, amounts, amounts, st.none() | amounts, methods),
+        *(st.booleans(), st.none() | st.sampled_from(ExpirationPeriod)),
+    ),
+    st.tuples(st.just("recharge"), holders),
+    *(st.tuples(st.just("consume"), holders, amounts, st.booleans()) for _ in range(5)),
+    *(st.tuples(st.just("refund"), which, st.none() | amounts) for _ in range(2)),
     st.tuples(st.just("void"), st.integers(0, 10**6)),
     st.tuples(st.just("open"), st.sampled_from(HOLDERS), amounts, st.sampled_from(RollupType)),
     st.tuples(st.just("debit"), st.sampled_from(HOLDERS), amounts),
     st.tuples(st.just("resize"), st.integers(0, 10**6), amounts),
     st.tuples(st.just("delete"), st.integers(0, 10**6)),
-    st.tuples(st.just("wait"), st.integers(0, 24 * 45)),
+    *(st.tuples(st.just("wait"), st.integers(0, 24 * 45)) for _ in range(2)),
     st.tuples(st.just("settle")),
 )
 histories = st.lists(acts, min_size=80, max_size=140)
@@ -52,6 +92,7 @@ class Play:
         self.debits: list[tuple[str, Kind]] = []
         self.grants: list[str] = []
         self.credits: list[str] = []
+        self.schedules: list[str] = []
         self.receipts: list[Receipt] = []
 
     def all(self, acts: Sequence[Any]) -> None:
@@ -72,13 +113,13 @@ class Play:
     def _command(self, act: Any) -> Command | None:
         now = self.hands.now
         match act:
-            case ("issue", holder, amount, lasts, begins, place):
+            case ("issue", holder, amount, lasts, begins, place, method):
                 begin = now + timedelta(hours=begins)
                 end = max(begin, now) + timedelta(hours=lasts)
                 return IssueGrant(
                     holder=holder, currency="credits", amount=amount, display_name="grant", priority=place,
                     grant_type=list(GrantType)[place], effective_at=begin,
-                    expires_at=None if lasts == 0 else end,
+                    expires_at=None if lasts == 0 else end, cost=place, payment_method=method,
                 )  # fmt: skip
             case ("consume", holder, amount, back):
                 use_at = now - timedelta(hours=30) if back else None
@@ -90,8 +131,10 @@ class Play:
             case ("refund", which, amount) if self.debits:
                 debit, kind = self.debits[which % len(self.debits)]
                 return RefundDebit(transaction_id=debit, amount=amount, kind=kind)
-            case ("void", which) if self.grants:
-                return VoidGrant(grant=self.grants[which % len(self.grants)])
+            case ("plan" | "end plan" | "recharging" | "recharge", *_):
+                return self._of_grants_to_come(act)
+            case (_, which, *_) if act[0] in ("void", "update", "pay", "mark paid") and self.grants:
+                return self._on_grant(self.grants[which % len(self.grants)], act)
             case ("open", holder, amount, rollup):
                 return OpenExecutionCredit(
                     company=holder, credit_type=CreditType.DAST, credits=amount, rollup_type=rollup
@@ -102,15 +145,57 @@ class Play:
                 return DeleteExecutionCredit(credit=self.credits[which % len(self.credits)])
         return None
 
+    def _on_grant(self, grant: str, act: Any) -> Command | None:
+        now = self.hands.now
+        match act:
+            case ("void", _):
+                return VoidGrant(grant=grant)
+            case ("mark paid", _):
+                return MarkInvoicePaid(grant=grant)
+            case ("pay", _, collection, told):
+                invoice = InvoiceTold(
+                    billing_id="in_1", status=InvoiceStatus.OPEN, total=5, payment_url="https://pay.example/1"
+                )
+                return RecordGrantPayment(grant=grant, collection=collection, invoice=invoice if told else None)
+            case ("update", _, ends, endless, priority, name, comment):
+                if ends is None and not endless and priority is None and name is None and not comment:
+                    return None
+                return UpdateGrant(
+                    grant=grant, expires_at=None if ends is None or endless else now + timedelta(hours=ends),
+                    clears=("expireAt",) * endless, priority=priority, display_name=name,
+                    comment="a comment" if comment else None,
+                )  # fmt: skip
+        return None
+
+    def _of_grants_to_come(self, act: Any) -> Command | None:
+        match act:
+            case ("plan", holder, amount, period, cadence, anchored, cap, lasts):
+                return CreateGrantSchedule(
+                    holder=holder, currency="credits", display_name="plan", amount=amount, billing_period=period,
+                    cadence=cadence, anchor_at=self.hands.now + timedelta(hours=anchored), cost="1.25",
+                    rollover_max=None if lasts is None else cap, rollover_periods=lasts,
+                )  # fmt: skip
+            case ("end plan", which) if self.schedules:
+                return EndGrantSchedule(schedule=self.schedules[which % len(self.schedules)])
+            case ("recharging", holder, threshold, above, cap, method, enabled, lasts):
+                return SaveAutoRecharge(
+                    holder=holder, currency="credits", enabled=enabled, threshold=threshold, target=threshold + above,
+                    max_spend=cap, unit_price="0.25", payment_method=method, expiration_period=lasts,
+                )  # fmt: skip
+            case ("recharge", holder):
+                return RechargePool(holder=holder, currency="credits")
+        return None
+
     def _do(self, command: Command) -> None:
         outcome = self.books.ledger.execute_many_blocking([command])[0]
-        if not isinstance(outcome, Receipt):
+        if not isinstance(outcome, Receipt) or not outcome.events:
             return
         self.receipts.append(outcome)
         first = outcome.events[0]
+        self.grants += [event.lot for event in outcome.events if isinstance(event, Granted) and event.grant is not None]
         if isinstance(first, Debited):
             self.debits.append((outcome.transaction_id, first.pool.kind))
-        elif isinstance(command, IssueGrant):
-            self.grants.append(outcome.stream_id)
+        elif isinstance(command, CreateGrantSchedule):
+            self.schedules.append(outcome.stream_id)
         elif isinstance(first, ExecutionCreditDefined) and first.originator_version == 1:
             self.credits.append(outcome.stream_id)

@@ -4,27 +4,39 @@
 only after its events are on disk, and a command that was refused leaves nothing.
 """
 
-from ledger.application.commands import Command, ConsumeCredits, IssueGrant, RefundDebit, SettleDue, VoidGrant
+from ledger.application.commands import Command, ConsumeCredits, RefundDebit, SettleDue
 from ledger.application.execution_credit_commands import (
     DeleteExecutionCredit,
     OpenExecutionCredit,
     ResizeExecutionCredit,
 )
+from ledger.application.grant_commands import IssueGrant, UpdateGrant, VoidGrant
 from ledger.application.ledger import BlockingLedger, CreditLedger
+from ledger.application.payment_commands import InvoiceTold, MarkInvoicePaid, RecordGrantPayment
 from ledger.application.receipts import LedgerUnavailable, Receipt
+from ledger.application.recharge_commands import RechargePool, SaveAutoRecharge
+from ledger.application.schedule_commands import CreateGrantSchedule, EndGrantSchedule
 
 __all__ = [
     "BlockingLedger",
     "Command",
     "ConsumeCredits",
+    "CreateGrantSchedule",
     "CreditLedger",
     "DeleteExecutionCredit",
+    "EndGrantSchedule",
+    "InvoiceTold",
     "IssueGrant",
     "LedgerUnavailable",
+    "MarkInvoicePaid",
     "OpenExecutionCredit",
     "Receipt",
+    "RechargePool",
+    "RecordGrantPayment",
     "RefundDebit",
     "ResizeExecutionCredit",
+    "SaveAutoRecharge",
     "SettleDue",
+    "UpdateGrant",
     "VoidGrant",
 ]

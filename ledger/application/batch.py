@@ -3,41 +3,24 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from ledger.application.commands import (
-    NORMALISER_VERSION,
-    Command,
-    ConsumeCredits,
-    IssueGrant,
-    RefundDebit,
-    SettleDue,
-    VoidGrant,
-)
-from ledger.application.execution_credit_commands import (
-    DeleteExecutionCredit,
-    OpenExecutionCredit,
-    ResizeExecutionCredit,
-)
+from ledger.application.commands import NORMALISER_VERSION, Command, RefundDebit, SettleDue
+from ledger.application.grant_commands import GrantCommand, UpdateGrant
 from ledger.application.ids import TimeOrderedIds
 from ledger.application.inputs import Document, differing_fields
 from ledger.application.receipts import Outcome, Receipt
+from ledger.application.recharge_commands import RechargeCommand
 from ledger.domain.burn_down import RecordedDebit
 from ledger.domain.decision import Decision
 from ledger.domain.due import settle_due
 from ledger.domain.events import Debited, LedgerEvent
 from ledger.domain.instants import Instant
 from ledger.domain.pool import Pool
-from ledger.domain.refusals import (
-    CreditGrantNotFound,
-    ExecutionCreditNotFound,
-    IdempotencyKeyReused,
-    Refusal,
-    TransactionNotFound,
-)
+from ledger.domain.refusals import IdempotencyKeyReused, Refusal
 from ledger.domain.values import (
     SYSTEM,
     DocumentId,
@@ -49,8 +32,9 @@ from ledger.domain.values import (
     Transaction,
     TransactionId,
 )
-from ledger.store.pools import load_debits, load_lots
-from ledger.store.side_tables import AcceptedKey, KeyScope, SideEffects
+from ledger.store.documents import load_documents
+from ledger.store.pools import load_debits, load_lots, load_recharges
+from ledger.store.side_tables import AUTO_RECHARGE, AcceptedKey, KeyScope, SideEffects, claimed, recharge_claim
 
 
 class ReplayFrom(NamedTuple):
@@ -76,10 +60,13 @@ class Batch:
         self.keys_known = False
         """Whether all keys of the batch's commands were looked up before deciding."""
         self.accepted_keys: list[AcceptedKey] = []
-        self.documents: list[tuple[str, str, str]] = []
+        self.documents: dict[str, tuple[str, str, str]] = {}
+        """By id: many uses may share one."""
         self.effects = SideEffects()
         self.debits: dict[TransactionId, RecordedDebit] = {}
         self.streams: dict[str, StreamId] = {}
+        self.scopes: dict[str, str] = {}
+        self.texts: dict[StreamId, dict[str, Any]] = {}
         self.pool_of: dict[str, PoolKey] = {}
         self.touched: set[Pool] = set()
         self._keys: dict[KeyScope, AcceptedKey] = {}
@@ -96,7 +83,7 @@ class Batch:
         return found
 
     def know_lots(self, connection: Connection[DictRow], commands: Sequence[Command]) -> None:
-        """Load what refunds and voids need besides the open lots, as it is under the lock."""
+        """Load what commands on debits and grants need besides the open lots, as it is under the lock."""
         refunds = [command.transaction_id for command in commands if isinstance(command, RefundDebit)]
         refunds = [debit for debit in refunds if debit in self.pool_of]
         if refunds:
@@ -107,14 +94,37 @@ class Batch:
                 if not self.pools[debit.pool].holds(draw.lot_id):
                     wanted[draw.lot_id] = draw.stream_id
         for command in commands:
-            if isinstance(command, VoidGrant) and command.grant in self.streams:
+            if isinstance(command, GrantCommand) and command.grant in self.streams:
                 stream_id = self.streams[command.grant]
                 pool = self.pools[self.pool_of[command.grant]]
                 if pool.key.kind is Kind.CREDIT_GRANT and not pool.holds(LotId(stream_id)):
                     wanted[LotId(stream_id)] = stream_id
         for aggregate in load_lots(connection, [(stream, lot) for lot, stream in wanted.items()]):
-            lot = next(iter(aggregate.lots.values()))
-            self.pools[lot.pool].adopt(aggregate)
+            pool = self.pools[next(iter(aggregate.lots.values())).pool]
+            pool.adopt([aggregate])
+            self.touched.add(pool)
+        self._know_texts(connection, commands)
+
+    def know_recharges(self, connection: Connection[DictRow], commands: Sequence[Command]) -> None:
+        """Load the automatic recharges of the pools that a command is about to recharge, as they are under the lock."""
+        keys = {command.pool for command in commands if isinstance(command, RechargeCommand)}
+        wanted = {recharge_claim(key): key for key in keys if key is not None and self.pools[key].recharge is None}
+        if wanted:
+            found = claimed(connection, AUTO_RECHARGE, list(wanted))
+            for recharge in load_recharges(connection, list(found.values())):
+                self.pools[recharge.pool].recharge = recharge
+
+    def _know_texts(self, connection: Connection[DictRow], commands: Sequence[Command]) -> None:
+        references: dict[StreamId, DocumentId] = {}
+        for command in commands:
+            if isinstance(command, UpdateGrant) and command.grant in self.streams:
+                stream_id = self.streams[command.grant]
+                pool = self.pools[self.pool_of[command.grant]]
+                texts = pool.lot(LotId(stream_id)).texts if pool.holds(LotId(stream_id)) else None
+                if texts is not None:
+                    references[stream_id] = texts.document_id
+        bodies = load_documents(connection, references.values())
+        self.texts = {stream_id: bodies.get(document, {}) for stream_id, document in references.items()}
 
     def decide_all(self, commands: Sequence[Command], events_max: int) -> Iterator[LedgerEvent]:
         """Decide commands in order, until there are `events_max` events; yields the events as they come to be."""
@@ -132,11 +142,11 @@ class Batch:
     def decide(self, command: Command) -> None:
         """Decide one command and let its events take effect on the cached pools; a refusal changes nothing."""
         if command.holders is not None and self._names_another_holders(command):
-            self.outcomes.append(_not_found(command))  # not among the refused, whose keys are looked up for replays
+            self.outcomes.append(command.not_found())  # not among the refused, whose keys are looked up for replays
             return
         scope = None
         if command.idempotency_key is not None:
-            scope = key_scope(command, self.streams)
+            scope = key_scope(command, self.scopes)
             taken = self._keys.get(scope)
             if taken is not None:
                 self.outcomes.append(self._answered(taken, command))
@@ -149,11 +159,11 @@ class Batch:
 
     def answered(self, taken: dict[KeyScope, AcceptedKey], command: Command) -> Outcome | ReplayFrom | None:
         """The answer to a keyed command, if its key is among those taken."""
-        accepted = taken.get(key_scope(command, self.streams))
+        accepted = taken.get(key_scope(command, self.scopes))
         return None if accepted is None else self._answered(accepted, command)
 
     def _names_another_holders(self, command: Command) -> bool:
-        pool = None if command.pool is not None else self.pool_of.get(_named(command))
+        pool = None if command.pool is not None else self.pool_of.get(command.named)
         return pool is not None and pool.holder not in (command.holders or ())
 
     def _answered(self, taken: AcceptedKey, command: Command) -> Outcome | ReplayFrom:
@@ -173,7 +183,7 @@ class Batch:
         due = 0
         if pool.next_due_at <= self.now and not isinstance(command, SettleDue):
             due = self._settle_due(decision, transaction)
-        new_debit = _decide(command, decision, self)
+        new_debit = command.decide(decision, self)
         events = decision.events
         for event in events:
             pool.evolve(event)
@@ -188,7 +198,9 @@ class Batch:
         if not own:
             return receipt
         if document is not None:
-            self.documents.append(document)
+            self.documents[document[0]] = document
+            if isinstance(command, UpdateGrant):
+                self.texts[own[0].originator_id] = json.loads(document[1])
         if scope is not None:
             transaction_id = transaction.transaction_id
             accepted = AcceptedKey(scope, command.body(), NORMALISER_VERSION, transaction_id, first, receipt)
@@ -199,19 +211,18 @@ class Batch:
     def _pool_of(self, command: Command) -> Pool:
         key = command.pool
         if key is None:
-            name = _named(command)
-            key = self.pool_of.get(name)
+            key = self.pool_of.get(command.named)
             if key is None or key.kind is not command.kind:
-                raise _not_found(command)
+                raise command.not_found()
         pool = self.pools[key]
         self.touched.add(pool)
         return pool
 
     def _transaction(self, command: Command) -> tuple[Transaction, tuple[str, str, str] | None]:
-        document: Document | None = command.document()
+        document: Document | None = command.document(self)
         reference = row = None
         if document is not None:
-            reference = DocumentReference(DocumentId(self.ids()), document.sha256)
+            reference = DocumentReference(document.document_id or DocumentId(self.ids()), document.sha256)
             row = (reference.document_id, document.body, document.sha256)
         transaction = Transaction(
             TransactionId(self.ids()),
@@ -234,56 +245,15 @@ class Batch:
         return len(decision.events)
 
 
-def _decide(command: Command, decision: Decision, batch: Batch) -> RecordedDebit | None:
-    match command:
-        case ConsumeCredits() | IssueGrant() | OpenExecutionCredit():
-            command.decide(decision)
-        case RefundDebit():
-            return command.decide(decision, batch.debits.get(TransactionId(command.transaction_id)))
-        case VoidGrant():
-            command.decide(decision, batch.streams.get(command.grant))
-        case ResizeExecutionCredit() | DeleteExecutionCredit():
-            command.decide(decision, batch.streams.get(command.credit))
-        case SettleDue():
-            settle_due(decision)
-            if not decision.events:
-                decision.pool.look_for_due()
-        case _:
-            raise AssertionError(f"no decision for {command!r}")
-    return None
-
-
-def _named(command: Command) -> str:
-    """The debit, grant or execution credit that a command is about, as the command named it."""
-    match command:
-        case RefundDebit():
-            return command.transaction_id
-        case VoidGrant():
-            return command.grant
-        case ResizeExecutionCredit() | DeleteExecutionCredit():
-            return command.credit
-        case _:
-            raise AssertionError(f"{command!r} names nothing")
-
-
-def _not_found(command: Command) -> Refusal:
-    name = _named(command)
-    if isinstance(command, RefundDebit):
-        return TransactionNotFound(name)
-    if isinstance(command, VoidGrant):
-        return CreditGrantNotFound(name)
-    return ExecutionCreditNotFound(name)
-
-
-def key_scope(command: Command, streams: Mapping[str, StreamId]) -> KeyScope:
-    """What a command's key is unique in; a grant or credit counts by its id, whichever name the command gave it."""
+def key_scope(command: Command, scopes: Mapping[str, str]) -> KeyScope:
+    """What a command's key is unique in."""
     scope = command.scope
     if command.pool is None:
-        scope = streams.get(scope, scope)
+        scope = scopes.get(scope, scope)
     return (scope, command.idempotency_key or "", command.operation, command.kind)
 
 
-def keys_wanted(commands: Sequence[Command], streams: Mapping[str, StreamId]) -> str | None:
+def keys_wanted(commands: Sequence[Command], scopes: Mapping[str, str]) -> str | None:
     """All idempotency keys of a batch, as the look-up takes them, or None where there is none."""
-    wanted = [key_scope(command, streams) for command in commands if command.idempotency_key is not None]
+    wanted = [key_scope(command, scopes) for command in commands if command.idempotency_key is not None]
     return json.dumps(wanted) if wanted else None

@@ -21,7 +21,7 @@ from ledger.application.ids import TimeOrderedIds
 from ledger.application.limits import WriterLimits
 from ledger.application.names import Names
 from ledger.application.receipts import LedgerUnavailable, Outcome, Receipt
-from ledger.domain.events import ExecutionCreditDefined, Granted, LedgerEvent
+from ledger.domain.events import GrantChange, Granted, LedgerEvent, Movement
 from ledger.domain.instants import Instant
 from ledger.domain.lots import LawBroken
 from ledger.domain.pool import Pool
@@ -173,7 +173,7 @@ class BatchWriter:
         keys = None
         if self._batches_to_look_up_keys:
             self._batches_to_look_up_keys -= 1
-            keys = keys_wanted(commands, names.streams)
+            keys = keys_wanted(commands, names.scopes)
         with connection.pipeline():
             connection.execute("BEGIN")
             connection.execute(query("lock"), {"key": self._lock_key}, prepare=True)
@@ -189,7 +189,7 @@ class BatchWriter:
             now = max(now, head["recorded_at"])
         self._ids.begin(now)
         batch = Batch(self._pools, self._ids, now, position)
-        batch.streams, batch.pool_of = names.streams, names.pool_of
+        batch.streams, batch.scopes, batch.pool_of = names.streams, names.scopes, names.pool_of
         dropped = [key for key in names.pools if key not in self._pools]
         self._pools |= load_pools(connection, dropped)
         if taken_of is not None:
@@ -199,6 +199,7 @@ class BatchWriter:
             if taken:
                 self._batches_to_look_up_keys = LOOK_UP_KEYS_FOR_BATCHES
         batch.know_lots(connection, names.naming)
+        batch.know_recharges(connection, commands)
         return batch
 
     def _check_head(self, epoch: str, position: int) -> None:
@@ -265,7 +266,7 @@ class BatchWriter:
             return
         write_keys(connection, batch.accepted_keys)
         if batch.documents:
-            write_documents(connection, batch.documents)
+            write_documents(connection, batch.documents.values())
         write_side_effects(connection, batch.effects)
         outcomes = cast("list[Outcome]", batch.outcomes)  # every replay has been read by now
         self._attempted = Attempt(batch.head + 1, batch.events[0].transaction.transaction_id, outcomes)
@@ -279,7 +280,7 @@ class BatchWriter:
         look-up: a key that was taken before fails the append, and the batch is run again with all keys looked up first.
         """
         refused = [] if batch.keys_known else [(place, commands[place]) for place in batch.refused]
-        keys = keys_wanted([command for _, command in refused], batch.streams)
+        keys = keys_wanted([command for _, command in refused], batch.scopes)
         if keys is not None:
             found = batch.know_keys(connection.execute(query("keys"), [keys], prepare=True).fetchall())
             for place, command in refused:
@@ -382,10 +383,10 @@ class BatchWriter:
 def follow(pools: dict[PoolKey, Pool], key: PoolKey, event: LedgerEvent) -> None:
     """Apply another process's event; a pool that lacks the event's lot is let go, to be loaded again."""
     pool = pools[key]
-    if isinstance(event, ExecutionCreditDefined | Granted) or pool.holds(event.lot):
-        pool.evolve(event)
-    else:
+    if isinstance(event, Movement | GrantChange) and not isinstance(event, Granted) and not pool.holds(event.lot):
         del pools[key]
+    else:
+        pool.evolve(event)
 
 
 def read_receipts(connection: Connection[DictRow], positions: Sequence[int]) -> dict[int, Outcome]:

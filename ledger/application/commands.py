@@ -7,55 +7,54 @@ Decimal and kept as Credits. Every command takes an idempotency key of 1 to 255 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from ledger.application.ids import readable_grant_id
 from ledger.application.inputs import (
     Document,
     account_groups_of,
     actor_of,
     canonical,
     choice,
-    currency_of,
     dimensions_of,
-    exact,
     id_of,
-    json_object_of,
-    plain,
     positive,
     quoted,
 )
-from ledger.domain import credit_grant
 from ledger.domain.burn_down import RecordedDebit
 from ledger.domain.credits import credits_text
 from ledger.domain.decision import Decision
-from ledger.domain.events import Cost, GrantDetails
+from ledger.domain.due import settle_due
 from ledger.domain.instants import instant_of
-from ledger.domain.refusals import (
-    CreditGrantNotFound,
-    ExpireAtMustBeLaterThanEffectiveAt,
-    InvalidArgument,
-    TransactionNotFound,
-)
+from ledger.domain.refusals import InvalidArgument, Refusal, TransactionNotFound
 from ledger.domain.values import (
     KEY_CHARACTERS_MAX,
     SYSTEM,
     TEXT_CHARACTERS_MAX,
     Actor,
-    GrantType,
     Kind,
-    LotId,
     PoolKey,
     StreamId,
-    Terms,
-    optional_instant,
+    TransactionId,
     text_of,
 )
 
 NORMALISER_VERSION = 1
 USE_AHEAD_MAX = timedelta(seconds=5)
 """A use that lies up to this far ahead is taken as now (clocks of callers differ); more is refused."""
+
+
+class Known(Protocol):
+    """What is known under the lock besides the pool: what commands named, and the texts of grants."""
+
+    @property
+    def debits(self) -> Mapping[TransactionId, RecordedDebit]: ...
+
+    @property
+    def streams(self) -> Mapping[str, StreamId]: ...
+
+    @property
+    def texts(self) -> Mapping[StreamId, Mapping[str, Any]]:
+        """Display name, comment and metadata of the grants whose texts may change; of erased ones, none."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +90,7 @@ class Command:
 
     @property
     def scope(self) -> str:
-        """Whose keys this command's key is among: the holder's, or the grant's or credit's own where there is none."""
+        """Whose keys this command's key is among: the holder's, or those of the grant or credit that it names."""
         raise NotImplementedError
 
     def normalised(self) -> dict[str, object]:
@@ -101,33 +100,61 @@ class Command:
     def body(self) -> str:
         return canonical(self.normalised())
 
-    def document(self) -> Document | None:
+    def document(self, known: Known) -> Document | None:
+        """The free text that its events name."""
         return None
+
+    @property
+    def named(self) -> str:
+        """The debit, grant, schedule or credit that it is about, as it was named; for commands that tell no pool."""
+        raise NotImplementedError
+
+    def not_found(self) -> Refusal:
+        """The refusal where there is nothing of that name."""
+        raise NotImplementedError
+
+    def decide(self, decision: Decision, known: Known) -> RecordedDebit | None:
+        """Decide on the pool as it is. A refund returns its debit as it is afterwards."""
+        raise NotImplementedError
 
 
 @dataclass(slots=True, kw_only=True)
-class ConsumeCredits(Command):
+class PoolCommand(Command):
+    """A command that tells its pool: a holder's credits of one currency, of one resource or his own."""
+
+    holder: str
+    currency: str
+    resource: str | None = None
+
+    def check_envelope(self) -> None:
+        Command.check_envelope(self)  # super() does not work in dataclasses with slots
+        self.holder = text_of(self.holder, field="holder")
+        self.currency = text_of(self.currency, field="currency")
+        if self.resource is not None:
+            self.resource = text_of(self.resource, field="resource")
+        self.pool = PoolKey(self.kind, self.holder, self.currency, self.resource)
+
+    @property
+    def scope(self) -> str:
+        return self.holder
+
+
+@dataclass(slots=True, kw_only=True)
+class ConsumeCredits(PoolCommand):
     """Use credits of one pool, all or nothing. `use_at` is when they were used; default: when it is recorded."""
 
     operation: ClassVar[str] = "consume"
 
-    holder: str
-    currency: str
     amount: Any
-    resource: str | None = None
     use_at: datetime | None = None
     account_groups: tuple[str, ...] | None = None
     dimensions: Mapping[str, str] | None = None
     kind: Kind = Kind.CREDIT_GRANT  # type: ignore[misc]  # the one command that serves both kinds
 
     def __post_init__(self) -> None:
-        self.check_envelope()
-        self.holder = text_of(self.holder, field="holder")
-        self.currency = text_of(self.currency, field="currency")
-        if self.resource is not None:
-            self.resource = text_of(self.resource, field="resource")
         if type(self.kind) is not Kind:
             self.kind = choice(Kind, self.kind, field="kind")
+        self.check_envelope()
         self.amount = positive(self.amount)
         if self.use_at is not None:
             self.use_at = instant_of(self.use_at, field="useAt")
@@ -135,11 +162,6 @@ class ConsumeCredits(Command):
             self.account_groups = account_groups_of(self.account_groups)
         if self.dimensions is not None:
             self.dimensions = dimensions_of(self.dimensions)
-        self.pool = PoolKey(self.kind, self.holder, self.currency, self.resource)
-
-    @property
-    def scope(self) -> str:
-        return self.holder
 
     def body(self) -> str:
         if (self.resource or self.use_at or self.account_groups or self.dimensions) is None:
@@ -156,10 +178,12 @@ class ConsumeCredits(Command):
             "dimensions": self.dimensions,
         }
 
-    def document(self) -> Document | None:
-        return None if self.dimensions is None else Document.of(dimensions=self.dimensions)
+    def document(self, known: Known) -> Document | None:
+        if self.dimensions is None:
+            return None
+        return Document.shared(self.kind, self.holder, dimensions=self.dimensions)
 
-    def decide(self, decision: Decision) -> None:
+    def decide(self, decision: Decision, known: Known) -> None:
         now = decision.transaction.recorded_at
         use_at = self.use_at
         if use_at is None:
@@ -169,92 +193,6 @@ class ConsumeCredits(Command):
                 raise InvalidArgument("useAt", "must not be more than 5 seconds ahead")
             use_at = now
         decision.debit(self.amount, use_at, self.account_groups)
-
-
-@dataclass(slots=True, kw_only=True)
-class IssueGrant(Command):
-    """Issue a credit grant: one lot of `amount` credits, usable in [effective_at, expires_at)."""
-
-    operation: ClassVar[str] = "issue_grant"
-    kind: ClassVar[Kind] = Kind.CREDIT_GRANT
-
-    holder: str
-    currency: str
-    amount: Any
-    display_name: str
-    grant_type: GrantType
-    resource: str | None = None
-    cost: str | int | Decimal = 0
-    cost_currency: str = "USD"
-    effective_at: datetime | None = None
-    expires_at: datetime | None = None
-    priority: str | int | Decimal = 50
-    comment: str | None = None
-    metadata: Mapping[str, object] | None = None
-    readable_id: str = field(default_factory=readable_grant_id, init=False)
-
-    def __post_init__(self) -> None:
-        self.check_envelope()
-        self.holder = text_of(self.holder, field="holder")
-        self.currency = text_of(self.currency, field="currency")
-        if self.resource is not None:
-            self.resource = text_of(self.resource, field="resource")
-        self.display_name = text_of(self.display_name, field="displayName")
-        if self.comment is not None:
-            self.comment = text_of(self.comment, field="comment", characters_max=TEXT_CHARACTERS_MAX)
-        self.amount = positive(self.amount)
-        self.grant_type = choice(GrantType, self.grant_type, field="grantType")
-        self.cost = exact(self.cost, field="cost")
-        self.cost_currency = currency_of(self.cost_currency, field="costCurrency")
-        if self.grant_type is GrantType.PROMOTIONAL and self.cost > 0:
-            raise InvalidArgument("cost", "must be 0 for a promotional grant")
-        self.priority = exact(self.priority, field="priority")
-        if self.priority > 100:
-            raise InvalidArgument("priority", "must be from 0 to 100")
-        self.effective_at = optional_instant(self.effective_at, field="effectiveAt")
-        self.expires_at = optional_instant(self.expires_at, field="expireAt")
-        if self.metadata is not None:
-            self.metadata = json_object_of(self.metadata, field="metadata")
-        self.pool = PoolKey(self.kind, self.holder, self.currency, self.resource)
-
-    @property
-    def scope(self) -> str:
-        return self.holder
-
-    def normalised(self) -> dict[str, object]:
-        return {
-            "amount": credits_text(self.amount),
-            "currency": self.currency,
-            "resource": self.resource,
-            "displayName": self.display_name,
-            "grantType": self.grant_type.value,
-            "cost": plain(self.cost),
-            "costCurrency": self.cost_currency,
-            "effectiveAt": None if self.effective_at is None else self.effective_at.isoformat(),
-            "expireAt": None if self.expires_at is None else self.expires_at.isoformat(),
-            "priority": plain(self.priority),
-            "comment": self.comment,
-            "metadata": self.metadata,
-        }
-
-    def document(self) -> Document | None:
-        return Document.of(display_name=self.display_name, comment=self.comment, metadata=self.metadata)
-
-    def decide(self, decision: Decision) -> None:
-        now = decision.now
-        effective_at = now if self.effective_at is None else self.effective_at
-        if self.expires_at is not None:
-            if self.expires_at <= effective_at:
-                raise ExpireAtMustBeLaterThanEffectiveAt
-            if self.expires_at <= now:
-                raise InvalidArgument("expireAt", "must be later than now")
-        terms = Terms(
-            effective_at=effective_at, expires_at=self.expires_at, created_at=now, priority=Decimal(self.priority)
-        )
-        details = GrantDetails(
-            readable_id=self.readable_id, cost=Cost(amount=Decimal(self.cost), currency=self.cost_currency)
-        )
-        credit_grant.issue(decision, StreamId(decision.new_id()), self.grant_type, self.amount, terms, details)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -278,51 +216,31 @@ class RefundDebit(Command):
 
     @property
     def scope(self) -> str:
+        """The debit, which stands for its holder."""
         return self.transaction_id
 
     def normalised(self) -> dict[str, object]:
-        return {"amount": None if self.amount is None else credits_text(self.amount), "reason": self.reason}
+        return {
+            "transactionId": self.transaction_id,
+            "amount": None if self.amount is None else credits_text(self.amount),
+            "reason": self.reason,
+        }
 
-    def document(self) -> Document | None:
+    def document(self, known: Known) -> Document | None:
         return Document.of(reason=self.reason)
-
-    def decide(self, decision: Decision, debit: RecordedDebit | None) -> RecordedDebit:
-        """Returns the debit as it is after this refund."""
-        if debit is None:
-            raise TransactionNotFound(self.transaction_id)
-        return debit.after(decision.refund(debit, self.amount))
-
-
-@dataclass(slots=True, kw_only=True)
-class VoidGrant(Command):
-    """End what is left of a grant, named by its id or its readable id."""
-
-    operation: ClassVar[str] = "void_grant"
-    kind: ClassVar[Kind] = Kind.CREDIT_GRANT
-
-    grant: str
-    reason: str | None = None
-
-    def __post_init__(self) -> None:
-        self.check_envelope()
-        self.grant = id_of(self.grant, field="id")
-        if self.reason is not None:
-            self.reason = text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
 
     @property
-    def scope(self) -> str:
-        return self.grant
+    def named(self) -> str:
+        return self.transaction_id
 
-    def normalised(self) -> dict[str, object]:
-        return {"reason": self.reason}
+    def not_found(self) -> Refusal:
+        return TransactionNotFound(self.transaction_id)
 
-    def document(self) -> Document | None:
-        return Document.of(reason=self.reason)
-
-    def decide(self, decision: Decision, stream_id: StreamId | None) -> None:
-        if stream_id is None or not decision.pool.holds(LotId(stream_id)):
-            raise CreditGrantNotFound(self.grant)
-        credit_grant.void(decision, decision.pool.lot(LotId(stream_id)))
+    def decide(self, decision: Decision, known: Known) -> RecordedDebit:
+        debit = known.debits.get(TransactionId(self.transaction_id))
+        if debit is None:
+            raise self.not_found()
+        return debit.after(decision.refund(debit, self.amount))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -336,6 +254,10 @@ class SettleDue(Command):
 
     def __post_init__(self) -> None:
         self.check_envelope()
+        if self.idempotency_key is not None:
+            raise InvalidArgument(
+                "idempotencyKey", "is not needed: what is due is written once, however often it is asked for"
+            )
         if not isinstance(self.due_pool, PoolKey):
             raise InvalidArgument("pool", "must be a PoolKey")
         kind, holder, currency, resource = self.due_pool
@@ -353,3 +275,8 @@ class SettleDue(Command):
 
     def normalised(self) -> dict[str, object]:
         return {"currency": self.due_pool.currency, "resource": self.due_pool.resource}
+
+    def decide(self, decision: Decision, known: Known) -> None:
+        settle_due(decision)
+        if not decision.events:
+            decision.pool.look_for_due()

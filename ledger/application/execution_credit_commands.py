@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from ledger.application.commands import Command
+from ledger.application.commands import Command, Known
 from ledger.application.inputs import Document, choice, id_of, positive
 from ledger.domain import execution_credit
 from ledger.domain.credits import credits_text
 from ledger.domain.decision import Decision
 from ledger.domain.execution_credit import ExecutionCredit
-from ledger.domain.refusals import ExecutionCreditNotFound
+from ledger.domain.refusals import ExecutionCreditNotFound, Refusal
 from ledger.domain.values import CreditType, Kind, PoolKey, RollupType, StreamId, optional_instant, text_of
 
 
@@ -52,10 +52,10 @@ class OpenExecutionCredit(Command):
             "companyLabel": self.company_label,
         }
 
-    def document(self) -> Document | None:
+    def document(self, known: Known) -> Document | None:
         return Document.of(company_label=self.company_label)
 
-    def decide(self, decision: Decision) -> None:
+    def decide(self, decision: Decision, known: Known) -> None:
         anchor_at = decision.now if self.period_anchor is None else self.period_anchor
         stream_id = StreamId(decision.new_id())
         execution_credit.open_credit(decision, stream_id, self.credit_type, self.rollup_type, self.credits, anchor_at)
@@ -73,10 +73,18 @@ class ExecutionCreditCommand(Command):
     def scope(self) -> str:
         return self.credit
 
-    def credit_in(self, decision: Decision, stream_id: StreamId | None) -> ExecutionCredit:
+    @property
+    def named(self) -> str:
+        return self.credit
+
+    def not_found(self) -> Refusal:
+        return ExecutionCreditNotFound(self.credit)
+
+    def credit_in(self, decision: Decision, known: Known) -> ExecutionCredit:
+        stream_id = known.streams.get(self.credit)
         found = None if stream_id is None else decision.pool.aggregates.get(stream_id)
         if not isinstance(found, ExecutionCredit) or not found.live:
-            raise ExecutionCreditNotFound(self.credit)
+            raise self.not_found()
         return found
 
 
@@ -96,8 +104,8 @@ class ResizeExecutionCredit(ExecutionCreditCommand):
     def normalised(self) -> dict[str, object]:
         return {"credits": credits_text(self.credits)}
 
-    def decide(self, decision: Decision, stream_id: StreamId | None) -> None:
-        execution_credit.resize(decision, self.credit_in(decision, stream_id), self.credits)
+    def decide(self, decision: Decision, known: Known) -> None:
+        execution_credit.resize(decision, self.credit_in(decision, known), self.credits)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,5 +121,5 @@ class DeleteExecutionCredit(ExecutionCreditCommand):
     def normalised(self) -> dict[str, object]:
         return {}
 
-    def decide(self, decision: Decision, stream_id: StreamId | None) -> None:
-        execution_credit.delete(decision, self.credit_in(decision, stream_id))
+    def decide(self, decision: Decision, known: Known) -> None:
+        execution_credit.delete(decision, self.credit_in(decision, known))

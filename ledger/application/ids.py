@@ -4,9 +4,6 @@ import os
 
 from ledger.domain.instants import Instant
 
-READABLE_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-READABLE_SYMBOLS = 16
-
 
 class TimeOrderedIds:
     """Makes ids that sort by the instant of their batch.
@@ -38,10 +35,3 @@ class TimeOrderedIds:
     def __call__(self) -> str:
         self._counter += 1
         return f"{self._prefix}{self._counter:012x}"
-
-
-def readable_grant_id() -> str:
-    """A grant's id for people: `cg-` and 16 symbols, 80 random bits, without letters that look alike."""
-    random = int.from_bytes(os.urandom(READABLE_SYMBOLS * 5 // 8), "big")
-    symbols = (READABLE_ALPHABET[random >> 5 * place & 31] for place in range(READABLE_SYMBOLS))
-    return "cg-" + "".join(symbols)

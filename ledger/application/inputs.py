@@ -15,8 +15,9 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from ledger.domain.credits import Credits, credits_of, credits_text
+from ledger.domain.grant_details import READABLE_PREFIX
 from ledger.domain.refusals import InvalidArgument
-from ledger.domain.values import ACCOUNT_GROUPS_MAX, METADATA_BYTES_MAX, UUID, Actor, ActorKind, text_of
+from ledger.domain.values import ACCOUNT_GROUPS_MAX, METADATA_BYTES_MAX, UUID, Actor, ActorKind, DocumentId, text_of
 
 CURRENCY = re.compile(r"[A-Z]{3}")
 Chosen = TypeVar("Chosen", bound=StrEnum)
@@ -29,6 +30,8 @@ class Document:
 
     body: str
     sha256: str
+    document_id: DocumentId | None = None
+    """None where each transaction has its own."""
 
     @classmethod
     def of(cls, **texts: object) -> "Document | None":
@@ -38,6 +41,22 @@ class Document:
         body = _json({**given, "salt": secrets.token_hex(16)})
         return cls(body, hashlib.sha256(body.encode()).hexdigest())
 
+    @classmethod
+    def shared(cls, kind: str, holder: str, **texts: object) -> "Document":
+        """One document for all transactions of a holder that say the same: its id follows from what they say.
+
+        So uses can be summed by it. It has no salt, and its hash may be guessed; no secret belongs into it.
+        """
+        body = _json(texts)
+        named = hashlib.sha256(_json([kind, holder, texts]).encode()).hexdigest()
+        return cls(body, hashlib.sha256(body.encode()).hexdigest(), DocumentId(_uuid_of_hash(named)))
+
+
+def _uuid_of_hash(sha256: str) -> str:
+    """RFC 9562, version 8: 122 bits of a hash."""
+    variant = f"{0x8 | int(sha256[16], 16) & 0x3:x}"
+    return f"{sha256[:8]}-{sha256[8:12]}-8{sha256[13:16]}-{variant}{sha256[17:20]}-{sha256[20:32]}"
+
 
 def choice(enumeration: type[Chosen], value: Any, *, field: str) -> Chosen:
     """One of an enumeration's values, given as itself or as its text."""
@@ -45,6 +64,13 @@ def choice(enumeration: type[Chosen], value: Any, *, field: str) -> Chosen:
         return enumeration(value)
     except (ValueError, TypeError):
         raise InvalidArgument(field, f"must be one of {', '.join(enumeration)}") from None
+
+
+def flag(value: object, *, field: str) -> bool:
+    """True or false, and nothing that merely counts as one."""
+    if not isinstance(value, bool):
+        raise InvalidArgument(field, "must be true or false")
+    return value
 
 
 def canonical(values: Mapping[str, object]) -> str:
@@ -79,9 +105,16 @@ def positive(value: Any, *, field: str = "amount") -> Credits:
 
 
 def exact(value: Any, *, field: str) -> Decimal:
-    """A non-negative decimal with at most 9 places, for costs and priorities."""
-    credits_of(value, field=field)
-    return Decimal(value)
+    """A non-negative decimal with at most 9 places in its shortest spelling, for costs and priorities."""
+    return Decimal(credits_text(credits_of(value, field=field)))
+
+
+def priority_of(value: Any) -> Decimal:
+    """A place in the burn-down order: 0 to 100."""
+    priority = exact(value, field="priority")
+    if priority > 100:
+        raise InvalidArgument("priority", "must be from 0 to 100")
+    return priority
 
 
 def plain(value: str | int | Decimal) -> str:
@@ -100,10 +133,15 @@ def dimensions_of(dimensions: object) -> dict[str, str] | None:
     """Dimensions of a use: texts by name, within the size of metadata."""
     if not isinstance(dimensions, Mapping):
         raise InvalidArgument("dimensions", "must be texts by name")
-    checked = {
-        text_of(name, field="dimensions"): text_of(value, field="dimensions") for name, value in dimensions.items()
-    }
+    checked = {text_of(name, field="dimensions"): _dimension(name, value) for name, value in dimensions.items()}
     return json_object_of(checked, field="dimensions") and checked
+
+
+def _dimension(name: object, value: object) -> str:
+    try:
+        return text_of(value, field="dimensions")
+    except InvalidArgument as refusal:
+        raise InvalidArgument("dimensions", f"of the name {name!r}: {refusal.reason}") from None
 
 
 def json_object_of(values: object, *, field: str) -> dict[str, Any] | None:
@@ -131,9 +169,9 @@ def actor_of(actor: object) -> Actor:
 
 
 def id_of(value: object, *, field: str) -> str:
-    """A name of something: a UUID in its one spelling, or any other text as it is."""
+    """A name of something: a UUID or a readable id in its one spelling, or any other text as it is."""
     text = text_of(value, field=field)
-    return text.lower() if UUID.fullmatch(text) else text
+    return text.lower() if UUID.fullmatch(text) or text[:3].lower() == READABLE_PREFIX else text
 
 
 def currency_of(value: object, *, field: str) -> str:

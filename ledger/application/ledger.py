@@ -12,24 +12,29 @@ from eventsourcing.utils import Environment, EnvType
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from ledger.application.commands import Command, ConsumeCredits, IssueGrant, RefundDebit, SettleDue, VoidGrant
+from ledger.application.commands import Command, ConsumeCredits, RefundDebit, SettleDue
 from ledger.application.execution_credit_commands import (
     DeleteExecutionCredit,
     OpenExecutionCredit,
     ResizeExecutionCredit,
 )
+from ledger.application.grant_commands import IssueGrant, UpdateGrant, VoidGrant
 from ledger.application.limits import WriterLimits
+from ledger.application.payment_commands import MarkInvoicePaid, RecordGrantPayment
 from ledger.application.receipts import LedgerUnavailable, Outcome, Receipt
+from ledger.application.recharge_commands import RechargePool, SaveAutoRecharge
 from ledger.application.replies import Submission
+from ledger.application.schedule_commands import CreateGrantSchedule, EndGrantSchedule
 from ledger.application.writer import Writer
 from ledger.domain.credit_grant import CreditGrant
 from ledger.domain.credit_grant import evolve as evolve_grant
+from ledger.domain.instants import Instant
 from ledger.domain.refusals import CreditGrantNotFound, InvalidArgument
 from ledger.domain.values import UUID, Kind, PoolKey, StreamId
 from ledger.store.clock import Clock, database_clock
 from ledger.store.database import Database
 from ledger.store.factory import LedgerFactory
-from ledger.store.side_tables import due_pools
+from ledger.store.side_tables import Unsettled, due_pools, unsettled
 
 
 class CreditLedger(Application[str]):
@@ -96,9 +101,37 @@ class CreditLedger(Application[str]):
         """Issue a credit grant. Fields: IssueGrant."""
         return await self.execute(IssueGrant(**fields))
 
+    async def update_grant(self, **fields: Any) -> Receipt:
+        """Give a grant other terms or texts. Fields: UpdateGrant."""
+        return await self.execute(UpdateGrant(**fields))
+
+    async def record_grant_payment(self, **fields: Any) -> Receipt:
+        """Record how far a grant's payment has come. Fields: RecordGrantPayment."""
+        return await self.execute(RecordGrantPayment(**fields))
+
+    async def mark_invoice_paid(self, **fields: Any) -> Receipt:
+        """Record a grant's latest invoice as paid. Fields: MarkInvoicePaid."""
+        return await self.execute(MarkInvoicePaid(**fields))
+
     async def void_grant(self, **fields: Any) -> Receipt:
         """End what is left of a grant. Fields: VoidGrant."""
         return await self.execute(VoidGrant(**fields))
+
+    async def create_grant_schedule(self, **fields: Any) -> Receipt:
+        """Grant credits at calendar steps from now on. Fields: CreateGrantSchedule."""
+        return await self.execute(CreateGrantSchedule(**fields))
+
+    async def end_grant_schedule(self, **fields: Any) -> Receipt:
+        """Stop a schedule's future grants. Fields: EndGrantSchedule."""
+        return await self.execute(EndGrantSchedule(**fields))
+
+    async def save_auto_recharge(self, **fields: Any) -> Receipt:
+        """Save the settings of a customer's automatic recharge. Fields: SaveAutoRecharge."""
+        return await self.execute(SaveAutoRecharge(**fields))
+
+    async def recharge(self, pools: Iterable[PoolKey]) -> list[Outcome]:
+        """Recharge each of these pools whose balance is below its threshold; an outcome for each, in their order."""
+        return await self.execute_many([RechargePool(holder=pool.holder, currency=pool.currency) for pool in pools])
 
     async def open_execution_credit(self, **fields: Any) -> Receipt:
         """Create an execution credit. Fields: OpenExecutionCredit."""
@@ -149,6 +182,11 @@ class CreditLedger(Application[str]):
         with self.connection() as connection:
             return due_pools(connection, self.clock.now(connection), pools_max, kind=kind, holder=holder)
 
+    def unsettled(self, kind: Kind, holder: str, *, now: Instant, position: int) -> Unsettled:
+        """What of a holder's dues a read at this instant and position may have missed."""
+        with self.connection() as connection:
+            return unsettled(connection, kind, holder, now=now, position=position)
+
     @contextmanager
     def connection(self) -> Iterator[Connection[DictRow]]:
         """A connection of the writer's role, for questions about what commands will meet. Raises LedgerUnavailable."""
@@ -187,8 +225,26 @@ class BlockingLedger:
     def issue_grant(self, **fields: Any) -> Receipt:
         return self.execute(IssueGrant(**fields))
 
+    def update_grant(self, **fields: Any) -> Receipt:
+        return self.execute(UpdateGrant(**fields))
+
+    def record_grant_payment(self, **fields: Any) -> Receipt:
+        return self.execute(RecordGrantPayment(**fields))
+
+    def mark_invoice_paid(self, **fields: Any) -> Receipt:
+        return self.execute(MarkInvoicePaid(**fields))
+
     def void_grant(self, **fields: Any) -> Receipt:
         return self.execute(VoidGrant(**fields))
+
+    def create_grant_schedule(self, **fields: Any) -> Receipt:
+        return self.execute(CreateGrantSchedule(**fields))
+
+    def end_grant_schedule(self, **fields: Any) -> Receipt:
+        return self.execute(EndGrantSchedule(**fields))
+
+    def save_auto_recharge(self, **fields: Any) -> Receipt:
+        return self.execute(SaveAutoRecharge(**fields))
 
     def open_execution_credit(self, **fields: Any) -> Receipt:
         return self.execute(OpenExecutionCredit(**fields))

@@ -6,12 +6,12 @@ from typing import cast
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from ledger.application.commands import Command, RefundDebit, VoidGrant
-from ledger.application.execution_credit_commands import DeleteExecutionCredit, ResizeExecutionCredit
+from ledger.application.commands import Command, RefundDebit
+from ledger.application.grant_commands import GrantCommand
 from ledger.domain.pool import Pool
 from ledger.domain.values import UUID, PoolKey, StreamId
 from ledger.store.pools import load_debits, load_pools, pool_key_of_row
-from ledger.store.side_tables import READABLE_ID
+from ledger.store.side_tables import READABLE_ID, claimed
 from ledger.store.sql import query
 
 
@@ -23,6 +23,9 @@ class Names:
 
     def __init__(self, commands: Sequence[Command]) -> None:
         self.streams: dict[str, StreamId] = {}
+        self.scopes: dict[str, str] = {}
+        """What the keys of commands that name something are unique in: a debit counts for its holder, any other thing
+        by its id, whichever name the command gave it."""
         self.pool_of: dict[str, PoolKey] = {}
         self.loaded: dict[PoolKey, Pool] = {}
         self.loaded_at = 0
@@ -40,19 +43,16 @@ class Names:
         commands = self.naming
         debits = [command.transaction_id for command in commands if isinstance(command, RefundDebit)]
         debits = [name for name in debits if UUID.fullmatch(name)]
-        grants = [command.grant for command in commands if isinstance(command, VoidGrant)]
-        streams = [
-            command.credit for command in commands if isinstance(command, ResizeExecutionCredit | DeleteExecutionCredit)
-        ]
+        grants = [command.grant for command in commands if isinstance(command, GrantCommand)]
+        streams = [command.named for command in commands if not isinstance(command, RefundDebit)]
         if debits:
             for debit_id, debit in load_debits(connection, debits).items():
                 self.pool_of[debit_id] = debit.pool
+                self.scopes[debit_id] = debit.pool.holder
         readable = [name for name in grants if not UUID.fullmatch(name)]
         if readable:
-            claimed = {"kind": READABLE_ID, "values": readable}
-            for row in connection.execute(query("claimed"), claimed):
-                self.streams[row["value"]] = row["stream_id"]
-        for name in [*grants, *streams]:
+            self.streams |= claimed(connection, READABLE_ID, readable)
+        for name in streams:
             if UUID.fullmatch(name):
                 self.streams[name] = StreamId(name)
         if self.streams:
@@ -73,5 +73,6 @@ class Names:
         for name, stream_id in list(self.streams.items()):
             if stream_id in pools:
                 self.pool_of[name] = pools[stream_id]
+                self.scopes[name] = stream_id
             else:
                 del self.streams[name]

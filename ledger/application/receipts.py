@@ -39,7 +39,7 @@ class Receipt:
 
     @property
     def stream_id(self) -> StreamId:
-        """The aggregate the command was about: the grant or execution credit that was made or changed."""
+        """The aggregate the command was about: the grant, credit, schedule or recharge that was made or changed."""
         if not self.events:
             raise LookupError("a settlement that found nothing due is about no aggregate")
         return self.events[0].originator_id

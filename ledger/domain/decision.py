@@ -14,19 +14,29 @@ from ledger.domain.burn_down import RecordedDebit, burn_down, unwind
 from ledger.domain.credits import Credits
 from ledger.domain.events import (
     Debited,
-    ExecutionCreditDefined,
+    DefinitionEvent,
     Expired,
-    GrantDetails,
+    GrantChange,
     Granted,
     LedgerEvent,
     Refunded,
     Voided,
 )
 from ledger.domain.execution_credit import ExecutionCredit
+from ledger.domain.grant_details import GrantDetails
 from ledger.domain.instants import Instant
 from ledger.domain.lots import Lot
 from ledger.domain.pool import Pool
-from ledger.domain.values import After, Cause, LotId, StreamId, Terms, Transaction
+from ledger.domain.values import (
+    After,
+    Cause,
+    DocumentReference,
+    LotId,
+    StreamId,
+    Terms,
+    Transaction,
+    TransactionId,
+)
 
 
 class Decision:
@@ -51,6 +61,10 @@ class Decision:
     def begin(self, transaction: Transaction) -> None:
         """Go on with another transaction's events on the state reached so far (what is due comes first)."""
         self.transaction = transaction
+
+    def begin_another(self, document: DocumentReference | None) -> None:
+        """Go on with a transaction of its own, like the present one but for its id and its texts."""
+        self.transaction = self.transaction._replace(transaction_id=TransactionId(self.new_id()), document=document)
 
     def lots(self) -> list[Lot]:
         """The pool's open lots in burn-down order, as they are after the events so far."""
@@ -90,6 +104,30 @@ class Decision:
         values = self._movement(lot, version, amount, after, cause, effective_at)
         self.events.append(Granted.of(**values, terms=terms, grant=details))
         return lot
+
+    def change(
+        self, event_type: type[GrantChange], lot: Lot, terms: Terms, details: GrantDetails, *, cause: Cause
+    ) -> None:
+        """A grant is as told from now on; no credit moves."""
+        version = self._next_version(lot.stream_id)
+        self._lots[lot.lot_id] = replace(lot, terms=terms, terms_version=version, details=details)
+        after = self._after_move(lot, 0, self._state(lot))
+        self.events.append(
+            event_type.of(  # type: ignore[arg-type]  # one of the two there are
+                originator_id=lot.stream_id,
+                originator_version=version,
+                transaction=self.transaction,
+                pool=lot.pool,
+                lot=lot.lot_id,
+                grant_type=lot.grant_type,
+                effective_at=self.now,
+                cause=cause,
+                terms_version=version,
+                after=after,
+                terms=terms,
+                grant=details,
+            )
+        )
 
     def debit(self, amount: Credits, use_at: Instant, account_groups: tuple[str, ...] | None) -> None:
         """Draw `amount` from the usable lots in burn-down order, all or nothing; one event for each lot drawn from.
@@ -148,17 +186,21 @@ class Decision:
         *,
         cause: Cause,
         effective_at: Instant,
+        rolled_over_to: StreamId | None = None,
     ) -> None:
         """Credits leave the lot unused: by decision (Voided) or because it has ended (Expired)."""
         granted, used, balance = self._state(lot)
         after = self._after_move(lot, -amount, (granted, used, balance - amount))
         version = self._next_version(lot.stream_id)
-        self.events.append(event_type.of(**self._movement(lot, version, -amount, after, cause, effective_at)))
+        values = self._movement(lot, version, -amount, after, cause, effective_at)
+        if event_type is Expired:
+            values["rolled_over_to"] = rolled_over_to
+        self.events.append(event_type.of(**values))
 
-    def define(self, stream_id: StreamId, **definition: object) -> None:
-        """An execution credit is as told from now on."""
+    def define(self, event_type: type[DefinitionEvent], stream_id: StreamId, **definition: object) -> None:
+        """An execution credit, a grant schedule or an automatic recharge is as told from now on."""
         self.events.append(
-            ExecutionCreditDefined.of(
+            event_type.of(
                 originator_id=stream_id,
                 originator_version=self._next_version(stream_id),
                 transaction=self.transaction,

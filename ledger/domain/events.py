@@ -11,12 +11,17 @@ from typing import Any, ClassVar, Self, TypeAlias, final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ledger.domain.credits import Credits
+from ledger.domain.grant_details import Cost, Detail, ExactCredits, GrantDetails
 from ledger.domain.values import (
     After,
+    BillingPeriod,
+    Cadence,
     Cause,
     CreditType,
+    ExpirationPeriod,
     GrantType,
     LotId,
+    PaymentMethod,
     PoolKey,
     RollupType,
     StreamId,
@@ -95,24 +100,6 @@ class Movement(Event):
         return self
 
 
-class Cost(BaseModel):
-    """Fiat cost of a whole grant: full units as an exact decimal, ISO 4217 currency."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    amount: Decimal = Field(ge=0)
-    currency: str = Field(pattern=r"^[A-Z]{3}$")
-
-
-class GrantDetails(BaseModel):
-    """What a grant is besides its lot; its display name, comment and metadata are in the transaction's document."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    readable_id: str
-    cost: Cost
-
-
 @final
 class Granted(Movement):
     """Credits came into a lot. The lot's first one opens it; a later one enlarges it."""
@@ -151,10 +138,41 @@ class Voided(Movement):
 
 @final
 class Expired(Movement):
-    """What was left when the lot ended went out of it."""
+    """What was left when the lot ended went out of it, or a part of that: what rolled over is told apart."""
 
     TOPIC = "ledger.expired"
     SIGN = -1
+
+    rolled_over_to: StreamId | None = None
+    """The ROLLOVER grant that it went to, where the cause is ROLLED_OVER."""
+
+
+class GrantChange(Event):
+    """What the events have by which a grant becomes another and no credit moves: the whole grant from now on."""
+
+    pool: PoolKey
+    lot: LotId
+    grant_type: GrantType
+    effective_at: datetime
+    cause: Cause
+    terms_version: int
+    after: After
+    terms: Terms
+    grant: GrantDetails
+
+
+@final
+class GrantUpdated(GrantChange):
+    """A grant got other terms or texts by decision."""
+
+    TOPIC = "ledger.grant-updated"
+
+
+@final
+class GrantPaymentRecorded(GrantChange):
+    """How far the payment of a grant has come, and its latest invoice, whose texts are the transaction's document."""
+
+    TOPIC = "ledger.grant-payment-recorded"
 
 
 @final
@@ -172,8 +190,95 @@ class ExecutionCreditDefined(Event):
     deleted_at: datetime | None
 
 
-MovementEvent: TypeAlias = Granted | Debited | Refunded | Voided | Expired
-LedgerEvent: TypeAlias = MovementEvent | ExecutionCreditDefined
+class Rollover(Detail):
+    """What a schedule's grants leave behind: at most `max_amount` each (none: all), for so many billing periods."""
 
-EVENT_TYPES: tuple[type[Event], ...] = (Granted, Debited, Refunded, Voided, Expired, ExecutionCreditDefined)
+    max_amount: ExactCredits | None = None
+    expires_after_periods: int = Field(ge=1)
+
+
+class SchedulePlan(Detail):
+    """What a schedule grants and when; `amount` and `cost` are those of a billing period.
+
+    Parts count from 0 at the anchor; those before `first_part` were over when the schedule was made.
+    """
+
+    cadence: Cadence
+    billing_period: BillingPeriod
+    amount: ExactCredits
+    anchor_at: datetime
+    priority: Decimal
+    cost: Cost
+    rollover: Rollover | None = None
+    first_part: int = Field(ge=0)
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
+@final
+class GrantScheduleDefined(Event):
+    """A grant schedule as it is from now on, at its creation and at its end.
+
+    Its grants are called as the transaction's document says.
+    """
+
+    TOPIC = "ledger.grant-schedule-defined"
+
+    pool: PoolKey
+    plan: SchedulePlan
+
+
+class Spend(Detail):
+    """What the recharges of one UTC calendar month (`2026-01`) cost together, in billionths of the currency."""
+
+    month: str
+    amount: ExactCredits
+    currency: str
+
+
+class RechargeSettings(Detail):
+    """Below `threshold` credits, recharge to `target`, at `unit_price` for each credit.
+
+    `max_spend` bounds a UTC calendar month, in billionths of the price's currency; None: nothing does.
+    """
+
+    enabled: bool
+    threshold: ExactCredits | None = None
+    target: ExactCredits | None = None
+    max_spend: ExactCredits | None = None
+    expiration_period: ExpirationPeriod | None = None
+    unit_price: Cost
+    payment_method: PaymentMethod = PaymentMethod.NONE
+
+
+class RechargesDone(Detail):
+    """What an automatic recharge has done so far: how many grants it has made, and the last month's spend."""
+
+    grants: int = Field(default=0, ge=0)
+    spend: Spend | None = None
+
+
+@final
+class AutoRechargeDefined(Event):
+    """An automatic recharge as it is from now on: at each saving of its settings, and with each grant it makes."""
+
+    TOPIC = "ledger.auto-recharge-defined"
+
+    pool: PoolKey
+    settings: RechargeSettings
+    done: RechargesDone
+    created_at: datetime
+    saved_at: datetime
+
+
+MovementEvent: TypeAlias = Granted | Debited | Refunded | Voided | Expired
+GrantChangeEvent: TypeAlias = GrantUpdated | GrantPaymentRecorded
+LotEvent: TypeAlias = MovementEvent | GrantChangeEvent
+DefinitionEvent: TypeAlias = ExecutionCreditDefined | GrantScheduleDefined | AutoRechargeDefined
+LedgerEvent: TypeAlias = LotEvent | DefinitionEvent
+
+MOVEMENTS: frozenset[type[Event]] = frozenset({Granted, Debited, Refunded, Voided, Expired})
+GRANT_CHANGES: frozenset[type[Event]] = frozenset({GrantUpdated, GrantPaymentRecorded})
+DEFINITIONS: frozenset[type[Event]] = frozenset({ExecutionCreditDefined, GrantScheduleDefined, AutoRechargeDefined})
+EVENT_TYPES = MOVEMENTS | GRANT_CHANGES | DEFINITIONS
 """Every event there is. A topic that is not here is not an event of this ledger."""

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from ledger.domain.credits import Credits
-from ledger.domain.events import Debited, ExecutionCreditDefined, Expired, Granted, LedgerEvent, Refunded, Voided
+from ledger.domain.events import (
+    AutoRechargeDefined,
+    Debited,
+    ExecutionCreditDefined,
+    Expired,
+    Granted,
+    GrantPaymentRecorded,
+    GrantScheduleDefined,
+    GrantUpdated,
+    LedgerEvent,
+    Refunded,
+    Voided,
+)
 from ledger.domain.instants import Instant, add_months, months_between
 from ledger.domain.lots import LawBroken, Lot, check_version, move_lot
 from ledger.domain.refusals import CreditsBelowUsed, ExecutionCreditExists, ExecutionCreditNotFound, InvalidArgument
@@ -83,6 +95,7 @@ def open_credit(
         if isinstance(other, ExecutionCredit) and other.live and other.renewing == renewing:
             raise ExecutionCreditExists(decision.pool.key.holder, credit_type, renewing)
     decision.define(
+        ExecutionCreditDefined,
         stream_id,
         credit_type=credit_type,
         rollup_type=rollup_type,
@@ -170,6 +183,8 @@ def evolve(credit: ExecutionCredit | None, event: LedgerEvent) -> ExecutionCredi
                 lot.take_terms(event.terms, event.terms_version)
             lot.move(event)
             credit.present_lot_id = event.lot
+        case GrantUpdated() | GrantPaymentRecorded() | GrantScheduleDefined() | AutoRechargeDefined():
+            raise LawBroken(f"{event.originator_id} is an execution credit, which {event.TOPIC} is not about")
         case _:
             assert_never(event)
     credit.version = event.originator_version
@@ -185,6 +200,7 @@ def _define_again(
 ) -> None:
     definition = credit.definition
     decision.define(
+        ExecutionCreditDefined,
         credit.stream_id,
         credit_type=definition.credit_type,
         rollup_type=definition.rollup_type,

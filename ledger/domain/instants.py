@@ -55,7 +55,7 @@ def instant_text(instant: Instant) -> str:
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=unit) + "Z"
 
 
-def add_months(anchor: Instant, months: int) -> Instant:
+def add_months(anchor: Instant, months: int, *, field: str = "periodAnchor") -> Instant:
     """Step an anchor by calendar months, its day clamped to the month's end.
 
     Always step from the anchor, never from an earlier step: then 31 January gives 28 February and 31 March, no drift.
@@ -63,7 +63,7 @@ def add_months(anchor: Instant, months: int) -> Instant:
     month_index = anchor.year * 12 + anchor.month - 1 + months
     year, month = divmod(month_index, 12)
     if year > LAST_YEAR:
-        raise InvalidArgument("periodAnchor", f"must not lead to a period beyond the year {LAST_YEAR}")
+        raise InvalidArgument(field, f"must not lead to a period beyond the year {LAST_YEAR}")
     last_day = calendar.monthrange(year, month + 1)[1]
     return anchor.replace(year=year, month=month + 1, day=min(anchor.day, last_day))
 

@@ -5,9 +5,10 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from ledger.domain.credits import Credits
-from ledger.domain.events import Event, Movement
+from ledger.domain.events import Event, GrantChangeEvent, Movement
+from ledger.domain.grant_details import GrantDetails
 from ledger.domain.instants import FOREVER, Instant
-from ledger.domain.values import Cause, GrantType, LotId, PoolKey, StreamId, Terms
+from ledger.domain.values import Cause, DocumentReference, GrantType, LotId, PoolKey, StreamId, Terms
 
 BurnDownKey: TypeAlias = tuple[Decimal, Instant, int, Instant, Instant, str, str]
 
@@ -42,6 +43,10 @@ class Lot:
     balance: Credits = 0
     voided: bool = False
     """Void as a whole, by a void or by the deletion of its credit; not merely lowered."""
+    details: GrantDetails | None = None
+    """Present on grants."""
+    texts: DocumentReference | None = None
+    """Where a grant's display name, comment and metadata are."""
     effective_at: Instant = field(init=False)
     expires_at: Instant = field(init=False)
     """FOREVER for a lot that never ends."""
@@ -84,6 +89,20 @@ class Lot:
         self.granted, self.used, self.balance = granted, used, balance
         if event.cause in ENDS_FOR_GOOD:
             self.voided = True
+
+
+def change_lot(lots: dict[LotId, Lot], version: int, event: GrantChangeEvent) -> None:
+    """Apply an event by which a grant becomes another; `version` is where the stream was."""
+    lot = lots.get(event.lot)
+    if lot is None:
+        raise LawBroken(f"stream {event.originator_id} has no lot {event.lot}")
+    check_version(version, event)
+    if event.after[:3] != (lot.granted, lot.used, lot.balance):
+        raise LawBroken(
+            f"stream {event.originator_id} version {event.originator_version} moves no credit, but says {event.after}"
+        )
+    lot.take_terms(event.terms, event.originator_version)
+    lot.details, lot.texts = event.grant, event.grant.texts
 
 
 def check_version(version: int, event: Event) -> None:

@@ -3,14 +3,32 @@
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ledger.domain import auto_recharge, grant_schedule
+from ledger.domain.auto_recharge import AutoRecharge
 from ledger.domain.credit_grant import CreditGrant
 from ledger.domain.credit_grant import evolve as evolve_grant
 from ledger.domain.credits import Credits
-from ledger.domain.events import ExecutionCreditDefined, LedgerEvent
+from ledger.domain.events import (
+    MOVEMENTS,
+    AutoRechargeDefined,
+    Debited,
+    ExecutionCreditDefined,
+    Expired,
+    GrantChangeEvent,
+    Granted,
+    GrantPaymentRecorded,
+    GrantScheduleDefined,
+    GrantUpdated,
+    LedgerEvent,
+    MovementEvent,
+    Refunded,
+    Voided,
+)
 from ledger.domain.execution_credit import ExecutionCredit
 from ledger.domain.execution_credit import evolve as evolve_credit
+from ledger.domain.grant_schedule import GrantSchedule
 from ledger.domain.instants import FOREVER, Instant
 from ledger.domain.lots import LawBroken, Lot
 from ledger.domain.values import Kind, LotId, PoolKey, StreamId
@@ -27,7 +45,10 @@ class Pool:
     refund that follows in the same batch finds it as it is, not as the database last saw it.
     """
 
-    __slots__ = ("_evolve_aggregate", "_lots_by_id", "aggregates", "balance", "key", "lots", "next_due_at")
+    __slots__ = (
+        *("_closed", "_evolve_aggregate", "_lots_by_id", "aggregates", "balance", "key", "lots", "next_due_at"),
+        *("recharge", "schedules"),
+    )
 
     def __init__(self, key: PoolKey, aggregates: Iterable[Aggregate] = ()) -> None:
         self.key = key
@@ -35,22 +56,36 @@ class Pool:
         self.lots: list[Lot] = []
         self.balance: Credits = 0
         self.next_due_at: Instant = FOREVER
-        """No lot ends before this; a lower bound, so that it need not be kept exact at each debit."""
+        """Nothing falls due before this; a lower bound, so that it need not be kept exact at each debit."""
+        self.schedules: dict[StreamId, GrantSchedule] = {}
+        """Those that still grant."""
+        self.recharge: AutoRecharge | None = None
+        """None where there is none, or where nobody has asked for it yet."""
         self._lots_by_id: dict[LotId, Lot] = {}
+        self._closed: set[LotId] = set()
+        """Lots that were empty when they entered or left; those that are so still are let go of later."""
         self._evolve_aggregate: Callable[[Any, LedgerEvent], Aggregate] = (
             evolve_grant if key.kind is Kind.CREDIT_GRANT else evolve_credit
         )
-        for aggregate in aggregates:
-            self.adopt(aggregate)
+        self.adopt(aggregates)
 
-    def adopt(self, aggregate: Aggregate) -> None:
-        """Take in an aggregate that was loaded, with its lots; lots that are known already stay as they are."""
-        known = self.aggregates.setdefault(aggregate.stream_id, aggregate)
-        for lot in aggregate.lots.values():
-            if lot.lot_id not in self._lots_by_id:
-                known.lots.setdefault(lot.lot_id, lot)
-                self._enter(lot)
-                self.balance += lot.balance
+    def adopt(self, aggregates: Iterable[Aggregate]) -> None:
+        """Take in aggregates that were loaded, with their lots; lots that are known already stay as they are."""
+        for aggregate in aggregates:
+            known = self.aggregates.setdefault(aggregate.stream_id, aggregate)
+            for lot in aggregate.lots.values():
+                if lot.lot_id not in self._lots_by_id:
+                    known.lots.setdefault(lot.lot_id, lot)
+                    self._know(lot)
+                    self.balance += lot.balance
+                    if lot.balance > 0:
+                        self.lots.append(lot)
+        self.lots.sort(key=_by_burn_down)
+
+    def adopt_schedule(self, schedule: GrantSchedule) -> None:
+        """Take in a schedule that was loaded, or that has come further."""
+        self.schedules[schedule.stream_id] = schedule
+        self.next_due_at = min(self.next_due_at, schedule.next_at)
 
     def holds(self, lot_id: LotId) -> bool:
         return lot_id in self._lots_by_id
@@ -60,8 +95,11 @@ class Pool:
 
     def version(self, stream_id: StreamId) -> int:
         """The last version of a stream; 0 for one that does not exist yet."""
-        aggregate = self.aggregates.get(stream_id)
-        return 0 if aggregate is None else aggregate.version
+        stream: Aggregate | GrantSchedule | AutoRecharge | None
+        stream = self.aggregates.get(stream_id) or self.schedules.get(stream_id)
+        if stream is None and self.recharge is not None and self.recharge.stream_id == stream_id:
+            stream = self.recharge
+        return 0 if stream is None else stream.version
 
     def due_lots(self, now: Instant) -> list[Lot]:
         """The open lots that have ended by `now`, soonest first, equal ends by lot id."""
@@ -71,11 +109,13 @@ class Pool:
         """Apply one event to its aggregate and to the pool; hold it to the pool balance it recorded."""
         if event.pool is not self.key and event.pool != self.key:
             raise LawBroken(f"an event of pool {event.pool} cannot be applied to pool {self.key}")
+        if type(event) not in MOVEMENTS:
+            self._become(event)
+            return
+        if TYPE_CHECKING:  # isinstance is slow with pydantic's classes, and this is every debit's path
+            assert isinstance(event, Granted | Debited | Refunded | Voided | Expired)
         stream_id = event.originator_id
         aggregate = self.aggregates.get(stream_id)
-        if type(event) is ExecutionCreditDefined:
-            self.aggregates[stream_id] = self._evolve_aggregate(aggregate, event)
-            return
         lot = self._lots_by_id.get(event.lot)
         was_open = lot is not None and lot.balance > 0
         evolved = self._evolve_aggregate(aggregate, event)
@@ -88,6 +128,7 @@ class Pool:
         if lot is None:
             self.aggregates[stream_id] = evolved
             self._enter(evolved.lots[event.lot])
+            self._follow_schedule(event)
         elif lot.balance == 0:
             if was_open:
                 self._leave(lot)
@@ -96,11 +137,13 @@ class Pool:
 
     def forget_closed(self) -> None:
         """Let go of lots that are empty and of grants that have no open lot; a live execution credit stays."""
-        if len(self._lots_by_id) == len(self.lots):
-            return
-        for lot_id, lot in list(self._lots_by_id.items()):
+        for lot_id in list(self._closed):
+            lot = self._lots_by_id[lot_id]
             aggregate = self.aggregates[lot.stream_id]
-            if lot.balance == 0 and not (isinstance(aggregate, ExecutionCredit) and aggregate.holds_open(lot)):
+            if lot.balance > 0:
+                self._closed.discard(lot_id)
+            elif not (isinstance(aggregate, ExecutionCredit) and aggregate.holds_open(lot)):
+                self._closed.discard(lot_id)
                 del self._lots_by_id[lot_id]
                 del aggregate.lots[lot_id]
                 if not aggregate.lots:
@@ -114,6 +157,7 @@ class Pool:
             for aggregate in self.aggregates.values()
             if isinstance(aggregate, ExecutionCredit) and aggregate.live
         ]
+        ends += [schedule.next_at for schedule in self.schedules.values()]
         self.next_due_at = min(ends, default=FOREVER)
 
     def renewals_due(self, now: Instant) -> list[ExecutionCredit]:
@@ -124,12 +168,56 @@ class Pool:
             if isinstance(aggregate, ExecutionCredit) and aggregate.renewal_due(now)
         ]
 
+    def _become(self, event: LedgerEvent) -> None:
+        """Apply an event that moves no credit: a definition, or that a grant is another from now on."""
+        stream_id = event.originator_id
+        match event:
+            case ExecutionCreditDefined():
+                self.aggregates[stream_id] = self._evolve_aggregate(self.aggregates.get(stream_id), event)
+            case GrantScheduleDefined():
+                schedule = grant_schedule.evolve(self.schedules.pop(stream_id, None), event)
+                if event.plan.ended_at is None:
+                    self.adopt_schedule(schedule)
+            case AutoRechargeDefined():
+                self.recharge = auto_recharge.evolve(self.recharge, event)
+            case GrantUpdated() | GrantPaymentRecorded():
+                self._change(event)
+            case _:
+                raise LawBroken(f"{event.TOPIC} moves credits")
+
+    def _change(self, event: GrantChangeEvent) -> None:
+        """A grant is another from now on; its place in the burn-down order may be too."""
+        stream_id = event.originator_id
+        if self.balance != event.after.pool_balance:
+            raise LawBroken(f"pool {self.key}: stream {stream_id} moves no credit, but says {event.after}")
+        lot = self._lots_by_id.get(event.lot)
+        if lot is not None and lot.balance > 0:
+            self._leave(lot)
+        self._evolve_aggregate(self.aggregates.get(stream_id), event)
+        if lot is not None:
+            self._enter(lot)
+
+    def _follow_schedule(self, event: MovementEvent) -> None:
+        """A schedule's next part is the one after this grant, if it is one of its."""
+        if type(event) is Granted and event.grant is not None and event.grant.scheduled is not None:
+            scheduled = event.grant.scheduled
+            schedule = self.schedules.get(scheduled.schedule_id)
+            if schedule is not None:
+                schedule.granted(scheduled.part)
+                self.adopt_schedule(schedule)
+
     def _leave(self, lot: Lot) -> None:
         """Take a lot out of the burn-down order; keys are unique, because they end with the lot's id."""
         del self.lots[bisect_left(self.lots, lot.burn_down_key, key=_by_burn_down)]
+        self._closed.add(lot.lot_id)
 
     def _enter(self, lot: Lot) -> None:
-        self._lots_by_id[lot.lot_id] = lot
+        self._know(lot)
         if lot.balance > 0:
             insort(self.lots, lot, key=_by_burn_down)
+
+    def _know(self, lot: Lot) -> None:
+        self._lots_by_id[lot.lot_id] = lot
+        if lot.balance == 0:
+            self._closed.add(lot.lot_id)
         self.next_due_at = min(self.next_due_at, lot.expires_at)

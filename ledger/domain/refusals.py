@@ -32,6 +32,11 @@ def _show(units: int) -> str:
     return credits_text(units)
 
 
+def _counted(units: int) -> str:
+    text = _show(units)
+    return f"{text} credit" if text == "1" else f"{text} credits"
+
+
 @dataclass(eq=False)
 class InvalidArgument(Refusal):
     code = "InvalidArgumentError"
@@ -53,10 +58,7 @@ class InsufficientCredits(Refusal):
 
     @property
     def message(self) -> str:
-        return (
-            f"{_show(self.requested)} credits requested, {_show(self.available)} available, "
-            f"{_show(self.shortfall)} short"
-        )
+        return f"{_counted(self.requested)} requested, {_show(self.available)} available, {_show(self.shortfall)} short"
 
 
 @dataclass(eq=False)
@@ -91,11 +93,37 @@ class CreditGrantCannotBeVoided(Refusal):
 
 @dataclass(eq=False)
 class ExpireAtMustBeLaterThanEffectiveAt(Refusal):
+    """Its instants are told as text, in ISO 8601."""
+
     code = "ExpireAtMustBeLaterThanEffectiveAtError"
+    expire_at: str
+    effective_at: str
 
     @property
     def message(self) -> str:
-        return "expireAt must be later than effectiveAt"
+        return f"expireAt must be later than effectiveAt: {self.expire_at} is not later than {self.effective_at}"
+
+
+@dataclass(eq=False)
+class CannotUpdateExpireAtForExpiredCreditGrant(Refusal):
+    code = "CannotUpdateExpireAtForExpiredCreditGrantError"
+    grant: str
+
+    @property
+    def message(self) -> str:
+        return f"credit grant {self.grant} has expired: its expireAt cannot change any more"
+
+
+@dataclass(eq=False)
+class GrantScheduleNotFound(Refusal):
+    """There is no such schedule, or it has ended."""
+
+    code = "GrantScheduleNotFound"
+    schedule: str
+
+    @property
+    def message(self) -> str:
+        return f"no grant schedule {self.schedule} that still grants"
 
 
 @dataclass(eq=False)
@@ -117,7 +145,7 @@ class RefundExceedsDebit(Refusal):
 
     @property
     def message(self) -> str:
-        return f"{_show(self.requested)} credits to refund, {_show(self.refundable)} left to refund"
+        return f"{_counted(self.requested)} to refund, {_show(self.refundable)} left to refund"
 
 
 @dataclass(eq=False)

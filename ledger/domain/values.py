@@ -69,8 +69,56 @@ MONTHS_PER_PERIOD = {
 }
 
 
+class PaymentMethod(Word):
+    """How the cost of a grant is collected."""
+
+    NONE = "NONE"
+    INVOICE = "INVOICE"
+    CHARGE = "CHARGE"
+
+
+class PaymentCollection(Word):
+    """How far the collection of a grant's cost has come; NOT_REQUIRED also once it is paid."""
+
+    NOT_REQUIRED = "NOT_REQUIRED"
+    PROCESSING = "PROCESSING"
+    FAILED = "FAILED"
+    ACTION_REQUIRED = "ACTION_REQUIRED"
+
+
+class InvoiceStatus(Word):
+    OPEN = "OPEN"
+    PAID = "PAID"
+    CANCELED = "CANCELED"
+
+
+class BillingPeriod(Word):
+    MONTH = "MONTH"
+    YEAR = "YEAR"
+
+
+class Cadence(Word):
+    """When a schedule grants: a billing period's amount at its beginning, or in equal monthly parts."""
+
+    BEGINNING_OF_BILLING_PERIOD = "BEGINNING_OF_BILLING_PERIOD"
+    MONTHLY = "MONTHLY"
+
+
+MONTHS_PER_BILLING_PERIOD = {BillingPeriod.MONTH: 1, BillingPeriod.YEAR: 12}
+
+
+class ExpirationPeriod(Word):
+    """How long the grants of an automatic recharge last."""
+
+    ONE_MONTH = "ONE_MONTH"
+    ONE_YEAR = "ONE_YEAR"
+
+
+MONTHS_PER_EXPIRATION_PERIOD = {ExpirationPeriod.ONE_MONTH: 1, ExpirationPeriod.ONE_YEAR: 12}
+
+
 class Cause(Word):
-    """Why a movement happened."""
+    """Why an event happened to a lot."""
 
     ISSUED = "ISSUED"
     CONSUMED = "CONSUMED"
@@ -81,6 +129,11 @@ class Cause(Word):
     RENEWED = "RENEWED"
     RESIZED = "RESIZED"
     DELETED = "DELETED"
+    SCHEDULED = "SCHEDULED"
+    ROLLED_OVER = "ROLLED_OVER"  # on both sides: out of the one grant, into the other
+    RECHARGED = "RECHARGED"
+    UPDATED = "UPDATED"
+    PAYMENT_RECORDED = "PAYMENT_RECORDED"
 
 
 class ActorKind(Word):

@@ -11,13 +11,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, Notification, StoredEvent
 
 from ledger.domain.credits import UNITS_PER_CREDIT, Credits, credits_column, credits_from_column
-from ledger.domain.events import EVENT_TYPES, Event, ExecutionCreditDefined, Granted, LedgerEvent
+from ledger.domain.events import (
+    EVENT_TYPES,
+    GRANT_CHANGES,
+    MOVEMENTS,
+    Debited,
+    Event,
+    ExecutionCreditDefined,
+    Expired,
+    GrantChange,
+    GrantChangeEvent,
+    Granted,
+    LedgerEvent,
+    Refunded,
+    Voided,
+)
 from ledger.domain.lots import LawBroken
 from ledger.domain.values import Actor, ActorKind, After, DocumentReference, PoolKey, Transaction
 
@@ -32,7 +46,13 @@ COLUMNS = (
 )
 """The columns of the log in the order of its lines."""
 NULL = r"\N"
+WITH_DATA = frozenset({Granted, Expired})
+"""The movements that may have more to tell than their columns and their document."""
 NO_DATA = "{}"
+OF_A_LOT = ("lot", "grant_type", "effective_at", "cause", "terms_version")
+OF_A_MOVEMENT = (*OF_A_LOT, "amount", "use_at", "debit_id")
+IN_COLUMNS = {"originator_id", "originator_version", "transaction", "pool"}
+"""The fields that every definition has in columns."""
 TOPICS: dict[str, type[Event]] = {event_type.TOPIC: event_type for event_type in EVENT_TYPES}
 UPCASTS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """(topic, schema version) to the function that makes the next version's values of it. None are needed so far."""
@@ -72,7 +92,9 @@ class LedgerMapper(Mapper[str]):
         state = "{}"
         transaction = event.transaction
         recorded_at = self._render(transaction.recorded_at)
-        if type(event) is not ExecutionCreditDefined:
+        if type(event) in MOVEMENTS:
+            if TYPE_CHECKING:  # isinstance is slow with pydantic's classes, and this is every debit's path
+                assert isinstance(event, Granted | Debited | Refunded | Voided | Expired)
             amount = event.amount
             granted, used, balance, pool_balance = event.after
             if granted != self._granted:  # mostly one lot after the other
@@ -85,7 +107,7 @@ class LedgerMapper(Mapper[str]):
             groups = event.account_groups
             grant_type = event.grant_type
             use_at = event.use_at
-            if transaction.document is not None or type(event) is Granted:
+            if transaction.document is not None or type(event) in WITH_DATA:
                 state = _data_of(event)
             middle = (
                 f"{self._render(event.effective_at)}\t{NULL if use_at is None else self._render(use_at)}\t{event.cause}"
@@ -95,6 +117,9 @@ class LedgerMapper(Mapper[str]):
                 f"\t{self._granted_text}\t{used // UNITS_PER_CREDIT}.{used % UNITS_PER_CREDIT:09d}"
                 f"\t{balance_text}\t{pool_balance_text}"
             )
+        elif type(event) in GRANT_CHANGES:
+            state = _data_of(event)
+            middle = _middle_of_change(cast("GrantChangeEvent", event))
         else:
             state = _data_of(event)
             middle = f"{NULL}\t{NULL}\t{NULL}\t{_pool_text(event.pool)}" + f"\t{NULL}" * 10
@@ -162,12 +187,12 @@ def values_of_row(row: Row) -> dict[str, Any]:
         "pool": PoolKey(row["kind"], row["holder"], row["currency"], row["resource"]),
     }
     if row["lot"] is not None:
-        groups = row["account_groups"]
-        values |= {
-            name: row[name]
-            for name in ("lot", "grant_type", "amount", "effective_at", "use_at", "cause", "debit_id", "terms_version")
-        }
-        values["account_groups"] = None if groups is None else tuple(groups)
+        if row["amount"] is None:
+            values |= {name: row[name] for name in OF_A_LOT}
+        else:
+            groups = row["account_groups"]
+            values |= {name: row[name] for name in OF_A_MOVEMENT}
+            values["account_groups"] = None if groups is None else tuple(groups)
         values["after"] = After(row["lot_granted"], row["lot_used"], row["lot_balance"], row["pool_balance"])
     if "credits" in data:
         data["credits"] = credits_from_column(data["credits"])
@@ -197,10 +222,13 @@ def _data_of(event: Event) -> str:
     document = event.transaction.document
     if document is not None:
         data["document"] = document._asdict()
-    if isinstance(event, Granted):
+    if isinstance(event, Granted | GrantChange):
         data["terms"] = event.terms.model_dump(mode="json")
         if event.grant is not None:
-            data["grant"] = event.grant.model_dump(mode="json")
+            data["grant"] = event.grant.model_dump(mode="json", exclude_defaults=True)
+    elif isinstance(event, Expired):
+        if event.rolled_over_to is not None:
+            data["rolled_over_to"] = event.rolled_over_to
     elif isinstance(event, ExecutionCreditDefined):
         data |= {
             "credit_type": event.credit_type.value,
@@ -210,7 +238,18 @@ def _data_of(event: Event) -> str:
             "created_at": event.created_at.isoformat(),
             "deleted_at": None if event.deleted_at is None else event.deleted_at.isoformat(),
         }
+    elif type(event) not in MOVEMENTS:
+        data |= event.model_dump(mode="json", exclude=IN_COLUMNS)
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _middle_of_change(event: GrantChangeEvent) -> str:
+    """The columns of an event about a lot that moves no credit."""
+    after = "\t".join(map(credits_column, event.after))
+    return (
+        f"{event.effective_at.isoformat()}\t{NULL}\t{event.cause}\t{_pool_text(event.pool)}\t{event.grant_type}"
+        f"\t{event.lot}\t{NULL}\t{NULL}\t{NULL}\t{event.terms_version}\t{after}"
+    )
 
 
 _SPECIAL = re.compile(r"[\\\t\n\r]")

@@ -1,19 +1,47 @@
 """Pools from the log: open lots joined to each lot's last row. No snapshots; the millionth debit costs the first's."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from psycopg import Connection
 from psycopg.rows import DictRow
 
+from ledger.domain import auto_recharge, grant_schedule
+from ledger.domain.auto_recharge import AutoRecharge
 from ledger.domain.burn_down import RecordedDebit, RefundableDraw
 from ledger.domain.credit_grant import CreditGrant
-from ledger.domain.events import Debited, ExecutionCreditDefined
+from ledger.domain.events import (
+    AutoRechargeDefined,
+    Debited,
+    ExecutionCreditDefined,
+    Granted,
+    GrantScheduleDefined,
+    LedgerEvent,
+)
 from ledger.domain.execution_credit import ExecutionCredit
+from ledger.domain.grant_details import GrantDetails
+from ledger.domain.grant_schedule import part_at
 from ledger.domain.lots import ENDS_FOR_GOOD, Lot
 from ledger.domain.pool import Aggregate, Pool
-from ledger.domain.values import Cause, GrantType, Kind, LotId, PoolKey, StreamId, Terms, TransactionId
+from ledger.domain.values import (
+    Cause,
+    DocumentReference,
+    GrantType,
+    Kind,
+    LotId,
+    PoolKey,
+    StreamId,
+    Terms,
+    TransactionId,
+)
 from ledger.store.mapper import event_of_row
 from ledger.store.sql import query
+
+GRANT_TYPES: dict[str | None, GrantType | None] = {None: None, **{each.value: each for each in GrantType}}
+CAUSES = dict(Cause.__members__)
+"""By their texts: a call of an enumeration costs ten times as much, and a pool may have 100,000 lots."""
+LOTS_AT_ONCE = 2_000
+"""Lots of one look-up: the server ends a transaction whose client is busy with an answer for too long."""
 
 
 def load_pools(connection: Connection[DictRow], keys: Sequence[PoolKey]) -> dict[PoolKey, Pool]:
@@ -27,9 +55,19 @@ def load_pools(connection: Connection[DictRow], keys: Sequence[PoolKey]) -> dict
             column.append(value)
     open_rows = connection.execute(query("open_lots"), columns).fetchall()
     definitions = {row["stream_id"]: row["definition_version"] for row in open_rows}
-    lots = [(row["stream_id"], row["lot"]) for row in open_rows]
-    for aggregate in load_lots(connection, lots, definitions):
-        pools[next(iter(aggregate.lots.values())).pool].adopt(aggregate)
+    lots = [(row["stream_id"], row["lot"]) for row in open_rows if row["lot"] is not None]
+    schedules = {row["stream_id"]: row["next_at"] for row in open_rows if row["lot"] is None}
+    for event in _last_events(connection, list(schedules)):
+        assert isinstance(event, GrantScheduleDefined)
+        schedule = grant_schedule.evolve(None, event)
+        schedule.next_part = part_at(event.plan, schedules[event.originator_id])
+        pools[event.pool].adopt_schedule(schedule)
+    adopted: dict[PoolKey, list[Aggregate]] = {}
+    for start in range(0, len(lots), LOTS_AT_ONCE):
+        for aggregate in load_lots(connection, lots[start : start + LOTS_AT_ONCE], definitions):
+            adopted.setdefault(next(iter(aggregate.lots.values())).pool, []).append(aggregate)
+    for key, aggregates in adopted.items():
+        pools[key].adopt(aggregates)
     return pools
 
 
@@ -71,6 +109,15 @@ def load_lots(
     return aggregates
 
 
+def load_recharges(connection: Connection[DictRow], streams: Sequence[StreamId]) -> list[AutoRecharge]:
+    """Automatic recharges by their ids, as they are in the connection's snapshot."""
+    found = []
+    for event in _last_events(connection, streams):
+        assert isinstance(event, AutoRechargeDefined)
+        found.append(auto_recharge.evolve(None, event))
+    return found
+
+
 def load_debits(connection: Connection[DictRow], debit_ids: Iterable[str]) -> dict[TransactionId, RecordedDebit]:
     """Debits by id, with what has come back of each draw so far, and the stream of each lot drawn from."""
     debits: dict[TransactionId, RecordedDebit] = {}
@@ -96,7 +143,19 @@ def load_debits(connection: Connection[DictRow], debit_ids: Iterable[str]) -> di
 
 
 def pool_key_of_row(row: DictRow) -> PoolKey:
-    return PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"])
+    return _pool_key(row["kind"], row["holder"], row["currency"], row["resource"])
+
+
+@lru_cache(maxsize=4096)
+def _pool_key(kind: str, holder: str, currency: str, resource: str | None) -> PoolKey:
+    return PoolKey(Kind(kind), holder, currency, resource)
+
+
+def _last_events(connection: Connection[DictRow], streams: Sequence[StreamId]) -> list[LedgerEvent]:
+    if not streams:
+        return []
+    rows = connection.execute(query("last_of_streams"), {"streams": list(streams)})
+    return [event_of_row(row) for row in rows]
 
 
 def _definitions(
@@ -118,13 +177,18 @@ def _lot_of_row(row: DictRow) -> Lot:
         lot_id=row["lot"],
         stream_id=row["stream_id"],
         pool=pool_key_of_row(row),
-        grant_type=None if row["grant_type"] is None else GrantType(row["grant_type"]),
-        terms=Terms.model_validate(row["terms"]),
+        grant_type=GRANT_TYPES[row["grant_type"]],
+        terms=Terms.model_validate_json(row["terms"]),
         terms_version=row["terms_version"],
         granted=row["lot_granted"],
         used=row["lot_used"],
         balance=row["lot_balance"],
     )
-    cause = Cause(row["cause"])
+    if row["details"] is not None:
+        lot.details = GrantDetails.model_validate_json(row["details"])
+        lot.texts = lot.details.texts
+        if row["document_id"] is not None and row["terms_type"] == Granted.TOPIC:
+            lot.texts = DocumentReference(row["document_id"], row["document_sha256"])
+    cause = CAUSES[row["cause"]]
     lot.voided = cause in ENDS_FOR_GOOD or (cause is Cause.REFUND and row["type"] == "ledger.voided")
     return lot

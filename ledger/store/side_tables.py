@@ -6,12 +6,22 @@ Everything here follows from the events alone, so that `doctor` can derive it ag
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from psycopg import Connection, sql
 from psycopg.rows import DictRow
 
-from ledger.domain.events import ExecutionCreditDefined, Granted, LedgerEvent
+from ledger.domain.events import (
+    AutoRechargeDefined,
+    ExecutionCreditDefined,
+    GrantChangeEvent,
+    Granted,
+    GrantPaymentRecorded,
+    GrantScheduleDefined,
+    GrantUpdated,
+    LedgerEvent,
+    MovementEvent,
+)
 from ledger.domain.instants import Instant
 from ledger.domain.pool import Pool
 from ledger.domain.values import Kind, LotId, PoolKey, RollupType, StreamId
@@ -20,8 +30,15 @@ from ledger.store.sql import query
 
 EXPIRY = "EXPIRY"
 RENEWAL = "RENEWAL"
+SCHEDULE = "SCHEDULE"
 READABLE_ID = "GRANT_READABLE_ID"
 LIVE_CREDIT = "LIVE_EXECUTION_CREDIT"
+SCHEDULED_PART = "SCHEDULED_PART"
+ROLLED_OVER = "ROLLED_OVER"
+AUTO_RECHARGE = "AUTO_RECHARGE"
+RECHARGE = "RECHARGE"
+"""What only one stream may hold, by whom: besides the two above a schedule's part, the remainder of a grant, the
+automatic recharge of a pool, and one recharge of it."""
 
 COPY_KEYS_MIN = 512
 """Fewer keys than this go in by one INSERT, which can share a pipeline with the commit."""
@@ -65,13 +82,29 @@ class SideEffects:
     redefined: dict[StreamId, int] = field(default_factory=dict)
     claims: list[tuple[str, str, StreamId]] = field(default_factory=list)
     released: list[StreamId] = field(default_factory=list)
+    schedules: dict[StreamId, tuple[PoolKey, Instant]] = field(default_factory=dict)
+    """When each grants next."""
+    endless: set[StreamId] = field(default_factory=set)
+    """The grants whose end was taken away."""
 
     def follow(self, event: LedgerEvent, pool: Pool) -> None:
         """Take in one event; `pool` has evolved by it."""
+        match event:
+            case ExecutionCreditDefined():
+                self._define(event)
+            case GrantScheduleDefined():
+                self._define_schedule(event, pool)
+            case AutoRechargeDefined():
+                if event.originator_version == 1:
+                    value = recharge_claim(event.pool)
+                    self.claims.append((AUTO_RECHARGE, value, event.originator_id))
+            case GrantUpdated() | GrantPaymentRecorded():
+                self._change(event)
+            case _:
+                self._move(event, pool)
+
+    def _move(self, event: MovementEvent, pool: Pool) -> None:
         stream_id = event.originator_id
-        if isinstance(event, ExecutionCreditDefined):
-            self._define(event)
-            return
         if event.pool.kind is Kind.EXECUTION_CREDIT:
             if isinstance(event, Granted):
                 version = self.redefined.get(stream_id)
@@ -81,8 +114,42 @@ class SideEffects:
             self.closed.add(stream_id)
         elif event.amount > 0:
             self._open(stream_id, OpenLot(event.lot, event.pool, None, pool.lot(event.lot).terms.expires_at))
-            if isinstance(event, Granted) and event.grant is not None and event.originator_version == 1:
-                self.claims.append((READABLE_ID, event.grant.readable_id, stream_id))
+            if isinstance(event, Granted):
+                self._claim(event, pool)
+
+    def _change(self, event: GrantChangeEvent) -> None:
+        stream_id = event.originator_id
+        if event.after.balance > 0:
+            self._open(stream_id, OpenLot(event.lot, event.pool, None, event.terms.expires_at))
+        if event.terms.expires_at is None:  # of an empty one too: a refund of the same batch may open it again
+            self.endless.add(stream_id)
+        else:
+            self.endless.discard(stream_id)
+
+    def _claim(self, event: Granted, pool: Pool) -> None:
+        """What a new grant holds alone; a schedule's is followed by the schedule's next."""
+        grant, stream_id = event.grant, event.originator_id
+        assert grant is not None
+        self.claims.append((READABLE_ID, grant.readable_id, stream_id))
+        if grant.scheduled is not None:
+            schedule_id, part = grant.scheduled.schedule_id, grant.scheduled.part
+            self.claims.append((SCHEDULED_PART, json.dumps([schedule_id, part]), stream_id))
+            schedule = pool.schedules.get(schedule_id)
+            if schedule is not None:
+                self.schedules[schedule_id] = (event.pool, schedule.next_at)
+        if grant.rolled_over_from is not None:
+            self.claims.append((ROLLED_OVER, grant.rolled_over_from.grant_id, stream_id))
+        if grant.recharge is not None:
+            value = json.dumps([grant.recharge.configuration_id, grant.recharge.number])
+            self.claims.append((RECHARGE, value, stream_id))
+
+    def _define_schedule(self, event: GrantScheduleDefined, pool: Pool) -> None:
+        stream_id = event.originator_id
+        if event.plan.ended_at is None:
+            self.schedules[stream_id] = (event.pool, pool.schedules[stream_id].next_at)
+        else:
+            self.schedules.pop(stream_id, None)
+            self.closed.add(stream_id)
 
     def _define(self, event: ExecutionCreditDefined) -> None:
         stream_id = event.originator_id
@@ -118,12 +185,28 @@ def write_side_effects(connection: Connection[DictRow], effects: SideEffects) ->
         connection.execute(query("redefine"), changed)
     if effects.opened:
         connection.execute(query("open"), _columns_of_open(effects.opened))
-        ending = {stream: row for stream, row in effects.opened.items() if row.expires_at is not None}
-        if ending:
-            due = _columns_of_open(ending)
-            due["acts"] = [EXPIRY if row.pool.kind is Kind.CREDIT_GRANT else RENEWAL for row in ending.values()]
-            due["instants"] = [row.expires_at for row in ending.values()]
-            connection.execute(query("open_due"), due)
+    if effects.endless:
+        connection.execute(query("clear_due"), {"streams": list(effects.endless)})
+    due = [
+        (stream, EXPIRY if row.pool.kind is Kind.CREDIT_GRANT else RENEWAL, row.expires_at, *row.pool)
+        for stream, row in effects.opened.items()
+        if row.expires_at is not None
+    ]
+    due += [(stream, SCHEDULE, next_at, *pool) for stream, (pool, next_at) in effects.schedules.items()]
+    if due:
+        names = ("streams", "acts", "instants", "kinds", "holders", "currencies", "resources")
+        connection.execute(query("open_due"), dict(zip(names, map(list, zip(*due, strict=True)), strict=True)))
+
+
+def recharge_claim(pool: PoolKey) -> str:
+    """What the automatic recharge of a pool is claimed by."""
+    return json.dumps([pool.holder, pool.currency])
+
+
+def claimed(connection: Connection[DictRow], kind: str, values: Sequence[str]) -> dict[str, StreamId]:
+    """Who holds each of these claims; one that nobody holds is missing."""
+    rows = connection.execute(query("claimed"), {"kind": kind, "values": list(values)})
+    return {row["value"]: row["stream_id"] for row in rows}
 
 
 def due_pools(
@@ -136,8 +219,52 @@ def due_pools(
 ) -> list[PoolKey]:
     """The pools on which something has fallen due by `now`, the longest overdue first; of one holder, if named."""
     wanted = {"now": now, "limit": pools_max, "kind": kind, "holder": holder}
-    rows = connection.execute(query("due_pools"), wanted)
+    rows = connection.execute(query("due_pools" if holder is None else "due_pools_of"), wanted)
     return [PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"]) for row in rows]
+
+
+class Unsettled(NamedTuple):
+    """What of a holder's dues a read may have missed: some are not written, or were so after the read's position."""
+
+    due: bool
+    written: bool
+    head: int
+
+
+def unsettled(connection: Connection[DictRow], kind: Kind, holder: str, *, now: Instant, position: int) -> Unsettled:
+    """What a read at an instant and a position may have missed; in one look at both."""
+    wanted = {"kind": kind, "holder": holder, "now": now, "position": position}
+    row: Any = connection.execute(query("unsettled"), wanted).fetchone()
+    return Unsettled(**row)
+
+
+class Taken(NamedTuple):
+    """The customers' own pools that something was taken from or whose recharge was defined, up to a position."""
+
+    pools: frozenset[PoolKey]
+    position: int
+    redefined: frozenset[PoolKey]
+
+
+def pools_taken_from(connection: Connection[DictRow], *, after: int | None) -> Taken:
+    """What was taken from since a position; without one only where the log is now."""
+    rows = connection.execute(query("pools_taken_from"), {"after": after}).fetchall()
+    pools: set[PoolKey] = set()
+    redefined: set[PoolKey] = set()
+    for row in rows:
+        if row["kind"] is not None:
+            pool = PoolKey(Kind(row["kind"]), row["holder"], row["currency"], None)
+            pools.add(pool)
+            if row["redefined"]:
+                redefined.add(pool)
+    return Taken(frozenset(pools), rows[0]["position"], frozenset(redefined))
+
+
+def recharged_pools(connection: Connection[DictRow], among: Iterable[PoolKey] | None = None) -> frozenset[PoolKey]:
+    """The pools whose automatic recharge is enabled; among some, or all there are."""
+    claims = None if among is None else list(map(recharge_claim, among))
+    rows = connection.execute(query("recharged_pools"), {"claims": claims})
+    return frozenset(PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"]) for row in rows)
 
 
 def next_due_at(connection: Connection[DictRow]) -> Instant | None:

@@ -11,13 +11,21 @@ from ledger.application import (
     BlockingLedger,
     Command,
     ConsumeCredits,
+    CreateGrantSchedule,
     DeleteExecutionCredit,
+    EndGrantSchedule,
+    InvoiceTold,
     IssueGrant,
+    MarkInvoicePaid,
     OpenExecutionCredit,
     Receipt,
+    RechargePool,
+    RecordGrantPayment,
     RefundDebit,
     ResizeExecutionCredit,
+    SaveAutoRecharge,
     SettleDue,
+    UpdateGrant,
     VoidGrant,
 )
 from ledger.domain.instants import add_months
@@ -25,7 +33,7 @@ from ledger.domain.refusals import InvalidArgument
 from ledger.domain.values import Actor, ActorKind, Kind, PoolKey
 from ledger.store.database import Database, Role
 
-FINE: dict[type[Command], dict[str, Any]] = {
+FINE: dict[type[Any], dict[str, Any]] = {
     ConsumeCredits: {"holder": "acme", "currency": "c", "amount": 1},
     IssueGrant: {"holder": "acme", "currency": "c", "amount": 1, "display_name": "g", "grant_type": "PAID"},
     RefundDebit: {"transaction_id": "018f0000-0000-7000-8000-000000000001"},
@@ -33,8 +41,21 @@ FINE: dict[type[Command], dict[str, Any]] = {
     OpenExecutionCredit: {"company": "c", "credit_type": "DAST", "credits": 1, "rollup_type": "ADDON"},
     ResizeExecutionCredit: {"credit": "018f0000-0000-7000-8000-000000000001", "credits": 1},
     DeleteExecutionCredit: {"credit": "018f0000-0000-7000-8000-000000000001"},
+    UpdateGrant: {"grant": "cg-1", "priority": 1},
+    RecordGrantPayment: {"grant": "cg-1", "collection": "PROCESSING"},
+    InvoiceTold: {"billing_id": "in_1", "status": "OPEN"},
+    MarkInvoicePaid: {"grant": "cg-1"},
+    CreateGrantSchedule: {
+        "holder": "acme", "currency": "c", "display_name": "s", "amount": 1, "billing_period": "MONTH",
+        "cadence": "MONTHLY", "rollover_periods": 1,
+    },
+    EndGrantSchedule: {"schedule": "018f0000-0000-7000-8000-000000000001"},
+    SaveAutoRecharge: {
+        "holder": "acme", "currency": "c", "enabled": True, "threshold": 1, "target": 2, "unit_price": "0.5",
+    },
+    RechargePool: {"holder": "acme", "currency": "c"},
     SettleDue: {"due_pool": PoolKey(Kind.CREDIT_GRANT, "acme", "c", None)},
-}
+}  # fmt: skip
 TEXTS: tuple[Any, ...] = ("", "x" * 201, "a\0b", "\ud800", 5, b"bytes", [], object())
 AMOUNTS: tuple[Any, ...] = (
     0,
@@ -69,7 +90,11 @@ OBJECTS = (
 )
 HUGE = {"a": "x" * 16_400}
 
-BAD: list[tuple[type[Command], str, str, Any]] = [
+MONEY = (-1, "x", 1.5, "0.0000000001", "NaN", 10**19)
+MAYBE: tuple[Any, ...] = ("yes", 1, None, [])
+"""What is neither true nor false."""
+
+BAD: list[tuple[type[Any], str, str, Any]] = [
     (ConsumeCredits, "holder", "holder", TEXTS),
     (ConsumeCredits, "currency", "currency", TEXTS),
     (ConsumeCredits, "resource", "resource", TEXTS),
@@ -105,12 +130,66 @@ BAD: list[tuple[type[Command], str, str, Any]] = [
     (ResizeExecutionCredit, "credit", "id", TEXTS),
     (ResizeExecutionCredit, "credits", "credits", (*AMOUNTS, None)),
     (DeleteExecutionCredit, "credit", "id", TEXTS),
+    (IssueGrant, "payment_method", "paymentCollectionMethod", ("CASH", "", None, 5)),
+    (IssueGrant, "awaits_payment", "awaitPaymentConfirmation", MAYBE),
+    (UpdateGrant, "grant", "id", TEXTS),
+    (UpdateGrant, "display_name", "displayName", TEXTS),
+    (UpdateGrant, "effective_at", "effectiveAt", INSTANTS),
+    (UpdateGrant, "expires_at", "expireAt", INSTANTS),
+    (UpdateGrant, "priority", "priority", (-1, 101, "x", 0.5)),
+    (UpdateGrant, "priority", "input", (None,)),
+    (UpdateGrant, "comment", "comment", TEXTS),
+    (UpdateGrant, "metadata", "metadata", (*OBJECTS, HUGE)),
+    (UpdateGrant, "clears", "clears", (("priority",), ("displayName", "comment"), "comment", None, 5, ([],))),
+    (RecordGrantPayment, "grant", "creditGrantId", TEXTS),
+    (RecordGrantPayment, "collection", "paymentCollection", ("PAID", "", None, 5)),
+    (RecordGrantPayment, "invoice", "invoice", ("in_1", 5, {}, [])),
+    (InvoiceTold, "billing_id", "invoice.billingId", (*TEXTS, None)),
+    (InvoiceTold, "status", "invoice.status", ("DRAFT", "", None, 5)),
+    (InvoiceTold, "created_at", "invoice.createdAt", INSTANTS),
+    (InvoiceTold, "updated_at", "invoice.updatedAt", INSTANTS),
+    (InvoiceTold, "due_at", "invoice.dueDate", INSTANTS),
+    (InvoiceTold, "currency", "invoice.currency", ("usd", "", 7)),
+    (InvoiceTold, "total", "invoice.total", MONEY),
+    (InvoiceTold, "amount_due", "invoice.amountDue", MONEY),
+    (InvoiceTold, "requires_action", "invoice.requiresAction", MAYBE),
+    (InvoiceTold, "error_message", "invoice.errorMessage", ("", "x" * 1001, "a\0b", 5)),
+    (InvoiceTold, "payment_url", "invoice.paymentUrl", ("", "x" * 2001, "\ud800", 5)),
+    (InvoiceTold, "pdf_url", "invoice.pdfUrl", ("", "x" * 2001, "\ud800", 5)),
+    (MarkInvoicePaid, "grant", "creditGrantId", TEXTS),
+    (CreateGrantSchedule, "holder", "holder", TEXTS),
+    (CreateGrantSchedule, "currency", "currency", TEXTS),
+    (CreateGrantSchedule, "resource", "resource", TEXTS),
+    (CreateGrantSchedule, "display_name", "displayName", TEXTS),
+    (CreateGrantSchedule, "amount", "amountPerPeriod", (*AMOUNTS, None)),
+    (CreateGrantSchedule, "billing_period", "billingPeriod", ("WEEK", "", None, 5)),
+    (CreateGrantSchedule, "cadence", "cadence", ("DAILY", "", None, 5)),
+    (CreateGrantSchedule, "anchor_at", "anchorAt", INSTANTS),
+    (CreateGrantSchedule, "priority", "priority", (-1, 101, "x", None, 0.5)),
+    (CreateGrantSchedule, "cost", "cost", (*MONEY, None)),
+    (CreateGrantSchedule, "cost_currency", "costCurrency", ("usd", "US\n", None)),
+    (CreateGrantSchedule, "rollover_max", "rollover.maxAmount", AMOUNTS),
+    (CreateGrantSchedule, "rollover_periods", "rollover.expiresAfterPeriods", (0, -1, 1201, 1.5, True, "2", [])),
+    (EndGrantSchedule, "schedule", "schedule", TEXTS),
+    (SaveAutoRecharge, "holder", "holder", TEXTS),
+    (SaveAutoRecharge, "currency", "currency", TEXTS),
+    (SaveAutoRecharge, "enabled", "isEnabled", MAYBE),
+    (SaveAutoRecharge, "threshold", "thresholdValue", (*AMOUNTS, None)),
+    (SaveAutoRecharge, "target", "targetBalance", (*AMOUNTS, None, "0.999999999")),
+    (SaveAutoRecharge, "max_spend", "maxSpendLimit", (-1, "x", 1.5)),
+    (SaveAutoRecharge, "expiration_period", "grantExpirationPeriod", ("OneMonth", "", 5)),
+    (SaveAutoRecharge, "unit_price", "unitPrice", (*MONEY, None)),
+    (SaveAutoRecharge, "unit_price", "unitPrice", ("9999999999999999999",)),
+    (SaveAutoRecharge, "price_currency", "unitPrice.currency", ("usd", "", None)),
+    (SaveAutoRecharge, "payment_method", "paymentCollectionMethod", ("CASH", None)),
+    (RechargePool, "holder", "holder", TEXTS),
+    (RechargePool, "currency", "currency", TEXTS),
     (SettleDue, "due_pool", "pool", (None, "x", ("CREDIT_GRANT", "a", "c", None))),
 ]
 
 
 @pytest.mark.parametrize(("command", "field", "wire", "values"), BAD, ids=[f"{c.__name__}.{f}" for c, f, _, _ in BAD])
-def test_a_bad_value_is_refused_by_its_field(command: type[Command], field: str, wire: str, values: Any) -> None:
+def test_a_bad_value_is_refused_by_its_field(command: type[Any], field: str, wire: str, values: Any) -> None:
     for value in values:
         with pytest.raises(InvalidArgument) as refused:
             command(**FINE[command] | {field: value})
@@ -118,8 +197,31 @@ def test_a_bad_value_is_refused_by_its_field(command: type[Command], field: str,
 
 
 @pytest.mark.parametrize("command", FINE, ids=lambda command: command.__name__)
-def test_the_same_command_without_the_bad_value_is_fine(command: type[Command]) -> None:
+def test_the_same_command_without_the_bad_value_is_fine(command: type[Any]) -> None:
     command(**FINE[command])
+
+
+def test_every_command_is_held_to_its_input() -> None:
+    def below(command: type[Command]) -> set[type[Command]]:
+        found = {command} if hasattr(command, "operation") else set()
+        return found.union(*(below(kind) for kind in command.__subclasses__()))
+
+    assert below(Command) - set(FINE) == set()
+
+
+def test_what_does_not_go_together_is_refused_by_what_is_missing() -> None:
+    recharge, plan = FINE[SaveAutoRecharge], FINE[CreateGrantSchedule]
+    together: list[tuple[type[Any], dict[str, Any], str]] = [
+        (SaveAutoRecharge, recharge | {"unit_price": 0, "max_spend": 5}, "unitPrice"),
+        (CreateGrantSchedule, plan | {"rollover_periods": None, "rollover_max": 5}, "rollover.expiresAfterPeriods"),
+        (UpdateGrant, {"grant": "cg-1"}, "input"),
+    ]
+    for command, fields, wire in together:
+        with pytest.raises(InvalidArgument) as refused:
+            command(**fields)
+        assert refused.value.field == wire
+    SaveAutoRecharge(**recharge | {"enabled": False, "threshold": None, "target": None, "max_spend": 0})
+    UpdateGrant(grant="cg-1", metadata={})
 
 
 def test_a_zone_that_fails_is_bad_input() -> None:

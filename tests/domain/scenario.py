@@ -1,12 +1,14 @@
 """given(...).when(...).then(...) for one pool, in memory.
 
-Steps are commands (`issue`, `consume`, ...), moves of the clock (`at`) or ready-made events. Grants are named by their
-stream's id, debits by their transaction's; lots of execution credits are lot1, lot2, ... in the order they open.
+Steps are commands (`issue`, `consume`, ...; those on what grants become are in grant_steps.py), moves of the clock
+(`at`) or ready-made events. Grants are named by their stream's id, debits by their transaction's; lots of execution
+credits are lot1, lot2, ... in the order they open. Grants that the ledger makes by itself are called after what made
+them: part 0 of schedule S is S0, what rolls over from it is S0+, and the first recharge of configuration R is R1.
 Amounts are written in whole credits or as text. A command first settles what is due, as the writer does; one that is
 refused must leave the pool exactly as it was, and every `when` checks that it did.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,25 +22,30 @@ from ledger.domain.credits import Credits, credits_of, credits_text
 from ledger.domain.decision import Decision
 from ledger.domain.due import settle_due
 from ledger.domain.events import (
-    Cost,
+    DEFINITIONS,
     Debited,
     Event,
-    ExecutionCreditDefined,
-    GrantDetails,
+    GrantChange,
+    Granted,
     LedgerEvent,
     Movement,
     Refunded,
 )
 from ledger.domain.execution_credit import ExecutionCredit
+from ledger.domain.grant_details import Cost, GrantDetails
 from ledger.domain.instants import Instant
+from ledger.domain.lots import Lot
 from ledger.domain.pool import Pool
 from ledger.domain.refusals import Refusal
 from ledger.domain.values import (
     SYSTEM,
     CreditType,
+    DocumentId,
+    DocumentReference,
     GrantType,
     Kind,
     LotId,
+    PaymentMethod,
     PoolKey,
     RollupType,
     StreamId,
@@ -69,19 +76,23 @@ class Book:
         self.now = START
         self.log: list[LedgerEvent] = []
         self.debits: dict[str, RecordedDebit] = {}
+        self.names: dict[str, str] = {}
+        """What a scenario calls the grants that the ledger made by itself, by their ids."""
         self._transactions = 0
-        self._lots: set[LotId] = set()
+        self._ids = 0
 
     def __repr__(self) -> str:
         return "\n".join(["Book of", *(f"  {event!r}" for event in self.log)])
 
-    def decide(self, name: str | None, act: "Act") -> list[LedgerEvent]:
+    def decide(self, name: str | None, act: "Act", texts: DocumentReference | None = None) -> list[LedgerEvent]:
         """One command: what is due, then the act; a refusal comes out as it is, and nothing has changed."""
-        own, due = self.transaction(name), self.transaction(None)
-        decision = Decision(self.pool, due, self._new_lot_ids())
+        own, due = self.transaction(name)._replace(document=texts), self.transaction(None)
+        ids = count(self._ids + 1)
+        decision = Decision(self.pool, due, lambda: f"lot{next(ids)}")
         settle_due(decision)
         decision.begin(own)
         act(self, decision)
+        self._ids = next(ids) - 1
         for event in decision.events:
             self.apply(event)
         return decision.events
@@ -89,8 +100,8 @@ class Book:
     def apply(self, event: LedgerEvent) -> None:
         self.pool.evolve(event)
         self.log.append(event)
-        if isinstance(event, Movement):
-            self._lots.add(event.lot)
+        if isinstance(event, Granted) and event.grant is not None:
+            self._name(event.originator_id, event.grant)
         if isinstance(event, Debited):
             self._remember(event)
         elif isinstance(event, Refunded):
@@ -106,9 +117,17 @@ class Book:
         assert isinstance(found, ExecutionCredit)
         return found
 
-    def _new_lot_ids(self) -> Callable[[], str]:
-        numbers = count(len(self._lots) + 1)
-        return lambda: f"lot{next(numbers)}"
+    def lot(self, name: str) -> Lot:
+        """A grant's lot, by what the scenario calls it."""
+        return self.pool.lot(LotId({called: grant_id for grant_id, called in self.names.items()}.get(name, name)))
+
+    def _name(self, grant_id: str, grant: GrantDetails) -> None:
+        if grant.scheduled is not None:
+            self.names[grant_id] = f"{grant.scheduled.schedule_id}{grant.scheduled.part}"
+        elif grant.rolled_over_from is not None:
+            self.names[grant_id] = f"{self.names[grant.rolled_over_from.grant_id]}+"
+        elif grant.recharge is not None:
+            self.names[grant_id] = f"{grant.recharge.configuration_id}{grant.recharge.number}"
 
     def _remember(self, event: Debited) -> None:
         assert event.debit_id is not None
@@ -130,6 +149,7 @@ class Step:
 
     act: Act
     name: str | None = None
+    texts: DocumentReference | None = None
 
 
 @dataclass(frozen=True)
@@ -152,21 +172,35 @@ def issue(
     created: Instant | None = None,
     priority: int | str = 50,
     unpaid: bool = False,
+    cost: int | str = 0,
+    method: PaymentMethod = PaymentMethod.NONE,
+    awaits: bool = True,
 ) -> Step:
-    """Issue a grant whose id is its name."""
+    """Issue a grant whose id is its name; its texts are told by `texts_of` of that name.
+
+    Its payment follows from cost and method as for any grant; `unpaid` has it wait for one all the same.
+    """
 
     def act(book: Book, decision: Decision) -> None:
+        payment, awaited = credit_grant.payment_of(method, Decimal(cost), awaiting_confirmation=awaits)
         terms = Terms(
             effective_at=begins or book.now,
             expires_at=ends,
             created_at=created or book.now,
             priority=Decimal(priority),
-            awaiting_payment=unpaid,
+            awaiting_payment=unpaid or awaited,
         )
-        details = GrantDetails(readable_id=f"cg-{name}", cost=Cost(amount=Decimal(0), currency="USD"))
+        details = GrantDetails(
+            readable_id=f"cg-{name}", cost=Cost(amount=Decimal(cost), currency="USD"), payment=payment
+        )
         credit_grant.issue(decision, StreamId(name), grant_type, units(amount), terms, details)
 
-    return Step(act)
+    return Step(act, texts=texts_of(name))
+
+
+def texts_of(name: str) -> DocumentReference:
+    """Where the texts of something are; a stand-in, as there are no documents here."""
+    return DocumentReference(DocumentId(f"texts of {name}"), "0" * 64)
 
 
 def consume(
@@ -182,7 +216,7 @@ def refund(debit: str = "use", amount: int | str | None = None) -> Step:
 
 
 def void(grant: str) -> Step:
-    return Step(lambda book, decision: credit_grant.void(decision, book.pool.lot(LotId(grant))))
+    return Step(lambda book, decision: credit_grant.void(decision, book.lot(grant)))
 
 
 def settle() -> Step:
@@ -220,12 +254,18 @@ class Fact:
     amount: str | None
     others: dict[str, Any] = field(default_factory=dict)
 
-    def as_in(self, event: LedgerEvent) -> "Fact":
+    def as_in(self, event: LedgerEvent, names: Mapping[str, str]) -> "Fact":
         """What the event says of the same things."""
-        others = {name: getattr(event, name) for name in self.others}
-        if isinstance(event, ExecutionCreditDefined):
+        others = {name: _told(getattr(event, name), names) for name in self.others}
+        if type(event) in DEFINITIONS:
             return Fact(type(event), None, None, others)
-        return Fact(type(event), event.lot, credits_text(event.amount), others)
+        assert isinstance(event, Movement | GrantChange)
+        amount = credits_text(event.amount) if isinstance(event, Movement) else None
+        return Fact(type(event), names.get(event.lot, event.lot), amount, others)
+
+
+def _told(value: Any, names: Mapping[str, str]) -> Any:
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def fact(event_type: type[Event], lot: str | None = None, amount: int | str | None = None, **others: Any) -> Fact:
@@ -255,6 +295,8 @@ def state_of(pool: Pool) -> dict[str, Any]:
         "lots in order": [copy(lot) for lot in pool.lots],
         "lots known": {lot_id for aggregate in held.values() for lot_id in aggregate.lots if pool.holds(lot_id)},
         "aggregates": held,
+        "schedules": {stream_id: copy(schedule) for stream_id, schedule in pool.schedules.items()},
+        "recharge": copy(pool.recharge),
     }
 
 
@@ -281,8 +323,9 @@ class Scenario:
         """Exactly these events came of it, in this order."""
         assert self.refusal is None, self.refusal
         expected = list(facts)
-        extra = [fact(type(event)).as_in(event) for event in self.events[len(expected) :]]
-        said = [one.as_in(event) for one, event in zip(expected, self.events, strict=False)]
+        names = self.book.names
+        extra = [fact(type(event)).as_in(event, names) for event in self.events[len(expected) :]]
+        said = [one.as_in(event, names) for one, event in zip(expected, self.events, strict=False)]
         assert said + extra == expected
         return self
 
@@ -294,11 +337,10 @@ class Scenario:
 
     def holding(self, **balances: int | str) -> "Scenario":
         """These lots are open with these balances, in burn-down order, and the pool holds their sum."""
-        pool = self.book.pool
-        assert {lot.lot_id: credits_text(lot.balance) for lot in pool.lots} == {
-            name: str(amount) for name, amount in balances.items()
-        }
-        assert [lot.lot_id for lot in pool.lots] == list(balances)
+        pool, names = self.book.pool, self.book.names
+        assert [(names.get(lot.lot_id, lot.lot_id), credits_text(lot.balance)) for lot in pool.lots] == [
+            (name, str(amount)) for name, amount in balances.items()
+        ]
         assert pool.balance == sum(lot.balance for lot in pool.lots)
         return self
 
@@ -318,4 +360,4 @@ def _take(book: Book, step: Step | Clock) -> list[LedgerEvent]:
     if isinstance(step, Clock):
         book.now = step.instant
         return []
-    return book.decide(step.name, step.act)
+    return book.decide(step.name, step.act, step.texts)

@@ -8,12 +8,20 @@ from pydantic import ValidationError
 
 from ledger.domain import credit_grant, execution_credit
 from ledger.domain.events import (
+    DEFINITIONS,
     EVENT_TYPES,
+    GRANT_CHANGES,
+    MOVEMENTS,
+    AutoRechargeDefined,
     Debited,
     Event,
     ExecutionCreditDefined,
     Expired,
+    GrantChange,
     Granted,
+    GrantPaymentRecorded,
+    GrantScheduleDefined,
+    GrantUpdated,
     LedgerEvent,
     Movement,
     Refunded,
@@ -21,7 +29,8 @@ from ledger.domain.events import (
 )
 from ledger.domain.lots import LawBroken
 from ledger.domain.pool import Pool
-from ledger.domain.values import After, RollupType, Terms
+from ledger.domain.values import After, LotId, RollupType, StreamId, Terms
+from tests.domain.grant_steps import pay, save_recharge, schedule, update
 from tests.domain.scenario import (
     EXECUTIONS,
     GRANTS,
@@ -52,6 +61,10 @@ TOPICS: dict[type[Event], str] = {
     Voided: "ledger.voided",
     Expired: "ledger.expired",
     ExecutionCreditDefined: "ledger.execution-credit-defined",
+    GrantUpdated: "ledger.grant-updated",
+    GrantPaymentRecorded: "ledger.grant-payment-recorded",
+    GrantScheduleDefined: "ledger.grant-schedule-defined",
+    AutoRechargeDefined: "ledger.auto-recharge-defined",
 }
 """What is written in every log there is. A line of this table is added, never changed."""
 
@@ -61,8 +74,9 @@ SIGNS: dict[type[Event], int] = {Granted: +1, Debited: -1, Refunded: +1, Voided:
 def every_event() -> dict[type[Event], LedgerEvent]:
     """One event of each type, as the domain makes them."""
     grants = given(issue("A", 10, ends=SEP), issue("B", 10), consume(5), refund(amount=1), void("B"), at(SEP), settle())
+    others = given(issue("A", 10, cost=5), update("A", ends=SEP), pay("A"), schedule("S", 1), save_recharge())
     executions = given(open_credit("C", RollupType.MONTHLY, 5), pool=EXECUTIONS)
-    return {type(event): event for event in grants.book.log + executions.book.log}
+    return {type(event): event for event in others.book.log + grants.book.log + executions.book.log}
 
 
 EVENTS = every_event()
@@ -73,23 +87,25 @@ def subclasses(parent: type[Any]) -> set[type[Any]]:
 
 
 def test_the_table_of_events_is_complete() -> None:
-    assert set(EVENT_TYPES) == set(TOPICS) == set(EVENTS) == subclasses(Event) - {Movement}
-    assert len(EVENT_TYPES) == len(TOPICS)
+    assert set(EVENT_TYPES) == set(TOPICS) == set(EVENTS) == subclasses(Event) - {Movement, GrantChange}
+    assert len(MOVEMENTS) + len(GRANT_CHANGES) + len(DEFINITIONS) == len(EVENT_TYPES)
+    assert subclasses(Movement) == MOVEMENTS
+    assert subclasses(GrantChange) == GRANT_CHANGES
 
 
-@pytest.mark.parametrize("event_type", EVENT_TYPES)
+@pytest.mark.parametrize("event_type", TOPICS)
 def test_an_event_is_stored_under_a_name_of_its_own(event_type: type[Event]) -> None:
     """An inherited topic would store one event under the name of another."""
     assert event_type.__dict__.get("TOPIC") == TOPICS[event_type]
     assert [other for other in EVENT_TYPES if other.TOPIC == event_type.TOPIC] == [event_type]
 
 
-@pytest.mark.parametrize("event_type", EVENT_TYPES)
+@pytest.mark.parametrize("event_type", TOPICS)
 def test_an_event_says_its_sign_itself_and_movements_have_one(event_type: type[Event]) -> None:
     assert SIGNS.get(event_type, 0) == event_type.SIGN
 
 
-@pytest.mark.parametrize("event_type", EVENT_TYPES)
+@pytest.mark.parametrize("event_type", TOPICS)
 def test_an_event_cannot_be_changed(event_type: type[Event]) -> None:
     event = EVENTS[event_type]
     for name in event_type.model_fields:
@@ -99,13 +115,13 @@ def test_an_event_cannot_be_changed(event_type: type[Event]) -> None:
         del event.originator_id
 
 
-@pytest.mark.parametrize("event_type", EVENT_TYPES)
+@pytest.mark.parametrize("event_type", TOPICS)
 def test_an_event_takes_no_field_it_does_not_know(event_type: type[Event]) -> None:
     with pytest.raises(ValidationError, match="Extra inputs"):
         event_type.model_validate(fields_of(EVENTS[event_type]) | {"surprise": 1})
 
 
-@pytest.mark.parametrize("event_type", EVENT_TYPES)
+@pytest.mark.parametrize("event_type", TOPICS)
 def test_an_event_made_without_validation_is_the_one_validation_makes(event_type: type[Event]) -> None:
     event = EVENTS[event_type]
     validated = event_type.model_validate(fields_of(event))
@@ -182,6 +198,36 @@ def test_a_grant_does_not_move_before_it_is_issued(event_type: type[Event]) -> N
         credit_grant.evolve(None, EVENTS[event_type])
 
 
+@pytest.mark.parametrize("event_type", [GrantUpdated, GrantPaymentRecorded])
+def test_a_grant_does_not_change_before_it_is_issued(event_type: type[Event]) -> None:
+    with pytest.raises(LawBroken, match="before it was issued"):
+        credit_grant.evolve(None, EVENTS[event_type])
+
+
+CHANGED = After(GRANTED, 0, GRANTED, GRANTED)
+MOVED = [
+    ("another balance of the lot",   {"after": CHANGED._replace(balance=GRANTED - 1)}),
+    ("another use of the lot",       {"after": CHANGED._replace(used=1)}),
+    ("another total of the lot",     {"after": CHANGED._replace(granted=GRANTED + 1)}),
+    ("another balance of the pool",  {"after": CHANGED._replace(pool_balance=GRANTED + 1)}),
+    ("a lot that there is not",      {"lot": LotId("other")}),
+    ("a stream that there is not",   {"originator_id": StreamId("other")}),
+    ("a version left out",           {"originator_version": 3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [update("A", ends=SEP), pay("A")], ids=["updated", "paid"])
+@pytest.mark.parametrize("changes", [case[1] for case in MOVED], ids=[case[0] for case in MOVED])
+def test_a_grant_that_becomes_another_moves_no_credit(step: Step, changes: dict[str, Any]) -> None:
+    issued, change = given(issue("A", 10, cost=5), step).book.log
+    pool = Pool(GRANTS)
+    pool.evolve(issued)
+    assert isinstance(change, GrantChange)
+    assert change.after == CHANGED
+    with pytest.raises(LawBroken):
+        pool.evolve(changed(change, **changes))
+
+
 def test_a_grant_is_issued_once() -> None:
     event = EVENTS[Granted].model_copy(update={"originator_version": 1})
     grant = credit_grant.evolve(None, event)
@@ -190,11 +236,17 @@ def test_a_grant_is_issued_once() -> None:
 
 
 def test_a_grant_is_not_an_execution_credit_nor_the_other_way_round() -> None:
-    with pytest.raises(LawBroken, match="not an execution credit"):
-        credit_grant.evolve(None, EVENTS[ExecutionCreditDefined])
-    for event_type in (Granted, Debited, Refunded, Voided, Expired):
+    event_type: type[Event]
+    for event_type in (ExecutionCreditDefined, GrantScheduleDefined, AutoRechargeDefined):
+        with pytest.raises(LawBroken, match="is a grant, which"):
+            credit_grant.evolve(None, EVENTS[event_type])
+    for event_type in set(EVENT_TYPES) - {ExecutionCreditDefined}:
         with pytest.raises(LawBroken, match="before it was defined"):
             execution_credit.evolve(None, EVENTS[event_type])
+    credit = execution_credit.evolve(None, EVENTS[ExecutionCreditDefined].model_copy(update={"originator_version": 1}))
+    for event_type in (GrantUpdated, GrantPaymentRecorded, GrantScheduleDefined, AutoRechargeDefined):
+        with pytest.raises(LawBroken, match="is an execution credit, which"):
+            execution_credit.evolve(credit, EVENTS[event_type])
 
 
 def test_versions_of_a_stream_are_gapless_over_all_its_commands() -> None:

@@ -42,10 +42,22 @@ REFUSALS: list[tuple[Refusal, str, dict[str, Any], str]] = [
         "credit grant cg-1 has nothing left to void",
     ),
     (
-        refusals.ExpireAtMustBeLaterThanEffectiveAt(),
+        refusals.ExpireAtMustBeLaterThanEffectiveAt("2026-01-01T00:00:00.000Z", "2026-02-01T00:00:00.000Z"),
         "ExpireAtMustBeLaterThanEffectiveAtError",
-        {},
-        "expireAt must be later than effectiveAt",
+        {"expire_at": "2026-01-01T00:00:00.000Z", "effective_at": "2026-02-01T00:00:00.000Z"},
+        "expireAt must be later than effectiveAt: 2026-01-01T00:00:00.000Z is not later than 2026-02-01T00:00:00.000Z",
+    ),
+    (
+        refusals.CannotUpdateExpireAtForExpiredCreditGrant("cg-1"),
+        "CannotUpdateExpireAtForExpiredCreditGrantError",
+        {"grant": "cg-1"},
+        "credit grant cg-1 has expired: its expireAt cannot change any more",
+    ),
+    (
+        refusals.GrantScheduleNotFound("s-1"),
+        "GrantScheduleNotFound",
+        {"schedule": "s-1"},
+        "no grant schedule s-1 that still grants",
     ),
     (
         refusals.TransactionNotFound("t-1"),

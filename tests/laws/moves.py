@@ -8,9 +8,19 @@ from hypothesis import strategies as st
 
 from ledger.domain.credits import AMOUNT_MAX, Credits, credits_text
 from ledger.domain.events import LedgerEvent
+from ledger.domain.instants import Instant
 from ledger.domain.refusals import Refusal
-from ledger.domain.values import GrantType, PoolKey, RollupType
-from tests.domain import scenario
+from ledger.domain.values import (
+    BillingPeriod,
+    Cadence,
+    ExpirationPeriod,
+    GrantType,
+    PaymentCollection,
+    PaymentMethod,
+    PoolKey,
+    RollupType,
+)
+from tests.domain import grant_steps, scenario
 from tests.domain.scenario import EXECUTIONS, GRANTS, MICROSECOND, Book, Step, state_of
 
 Outcome: TypeAlias = list[LedgerEvent] | Refusal
@@ -27,7 +37,7 @@ def take(book: Book, step: Step) -> Outcome:
 
 def _decided(book: Book, step: Step) -> Outcome:
     try:
-        return book.decide(step.name, step.act)
+        return book.decide(step.name, step.act, step.texts)
     except Refusal as refusal:
         return refusal
 
@@ -52,7 +62,8 @@ class Issue:
     priority: str
     begins: int
     lasts: int | None
-    unpaid: bool
+    method: PaymentMethod
+    cost: int
 
     def make(self, book: Book) -> Outcome:
         begins = book.now + timedelta(days=self.begins)
@@ -67,7 +78,8 @@ class Issue:
                 begins=begins,
                 ends=ends,
                 priority=self.priority,
-                unpaid=self.unpaid,
+                method=self.method,
+                cost=self.cost,
             ),
         )
 
@@ -142,13 +154,128 @@ class Delete:
         return [] if name is None else take(book, scenario.delete(name))
 
 
-Move: TypeAlias = Wait | Issue | Consume | GiveBack | Void | Settle | Open | Resize | Delete
+@dataclass(frozen=True)
+class Update:
+    """Give a grant other terms; days count from now, `ends` 0 takes the end away."""
+
+    which: int
+    begins: int | None
+    ends: int | None
+    priority: str | None
+
+    def make(self, book: Book) -> Outcome:
+        grant = _one_of(book, self.which)
+        if grant is None:
+            return []
+        begins, ends = self.wanted(book.now)
+        endless = self.ends == 0
+        return take(book, grant_steps.update(grant, begins=begins, ends=ends, endless=endless, priority=self.priority))
+
+    def wanted(self, now: Instant) -> tuple[Instant | None, Instant | None]:
+        """The beginning and the end that are asked for."""
+        begins = None if self.begins is None else now + timedelta(days=self.begins)
+        return begins, now + timedelta(days=self.ends) if self.ends else None
+
+
+@dataclass(frozen=True)
+class Pay:
+    """Record how far the payment of a grant has come; None: its invoice is marked as paid."""
+
+    which: int
+    collection: PaymentCollection | None
+
+    def make(self, book: Book) -> Outcome:
+        grant = _one_of(book, self.which)
+        if grant is None:
+            return []
+        if self.collection is None:
+            return take(book, grant_steps.mark_paid(grant))
+        return take(book, grant_steps.pay(grant, self.collection))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Create a schedule; days of the anchor count from now."""
+
+    amount: Credits
+    cadence: Cadence
+    period: BillingPeriod
+    anchored: int
+    cost: str
+    priority: str
+    rolls_for: int | None
+    rolls_at_most: Credits | None
+
+    def make(self, book: Book) -> Outcome:
+        return take(
+            book,
+            grant_steps.schedule(
+                f"s{len(book.log)}-",
+                credits_text(self.amount),
+                cadence=self.cadence,
+                period=self.period,
+                anchor=book.now + timedelta(days=self.anchored),
+                cost=self.cost,
+                priority=self.priority,
+                rolls_for=self.rolls_for,
+                rolls_at_most=None if self.rolls_at_most is None else credits_text(self.rolls_at_most),
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class EndPlan:
+    """End one of the schedules there ever were."""
+
+    which: int
+
+    def make(self, book: Book) -> Outcome:
+        made = list(dict.fromkeys(event.originator_id for event in book.log if "schedule" in event.TOPIC))
+        return take(book, grant_steps.end_schedule(made[self.which % len(made)])) if made else []
+
+
+@dataclass(frozen=True)
+class SaveRecharge:
+    threshold: Credits
+    above: Credits
+    price: str
+    cap: Credits | None
+    enabled: bool
+    lasts: ExpirationPeriod | None
+    method: PaymentMethod
+
+    def make(self, book: Book) -> Outcome:
+        return take(
+            book,
+            grant_steps.save_recharge(
+                f"r{len(book.log)}-",
+                below=credits_text(self.threshold),
+                to=credits_text(self.threshold + self.above),
+                price=self.price,
+                cap=None if self.cap is None else credits_text(self.cap),
+                enabled=self.enabled,
+                lasts=self.lasts,
+                method=self.method,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Recharge:
+    def make(self, book: Book) -> Outcome:
+        return take(book, grant_steps.recharge())
+
+
+Move: TypeAlias = (
+    Wait | Issue | Consume | GiveBack | Void | Settle | Open | Resize | Delete
+    | Update | Pay | Plan | EndPlan | SaveRecharge | Recharge
+)  # fmt: skip
 
 allotments = st.integers(3, 12) | st.sampled_from([10**9 + 1, AMOUNT_MAX])
 uses = st.integers(1, 9) | st.sampled_from([10**9, AMOUNT_MAX])
 which = st.integers(0, 7)
 
-waits = st.builds(Wait, st.integers(0, 3), st.sampled_from([0, 0, 0, 1]))
+waits = st.builds(Wait, st.sampled_from([0, 1, 2, 3, 3, 30, 70]), st.sampled_from([0, 0, 0, 1]))
 long_waits = st.builds(Wait, st.sampled_from([0, 1, 9, 28, 31, 70]), st.integers(0, 1))
 issues = st.builds(
     Issue,
@@ -158,7 +285,8 @@ issues = st.builds(
     priority=st.sampled_from(["9", "10", "10.5"]),
     begins=st.integers(-2, 2),
     lasts=st.none() | st.integers(1, 4),
-    unpaid=st.sampled_from([False, False, False, True]),
+    method=st.sampled_from([PaymentMethod.NONE, PaymentMethod.NONE, PaymentMethod.INVOICE, PaymentMethod.CHARGE]),
+    cost=st.integers(0, 3),
 )
 consumes = st.builds(Consume, uses, st.integers(0, 3))
 gifts_back = st.builds(GiveBack, which, st.none() | st.integers(1, 6))
@@ -167,11 +295,42 @@ settles = st.builds(Settle)
 opens = st.builds(Open, allotments, st.sampled_from(RollupType), st.integers(-1, 40))
 resizes = st.builds(Resize, which, st.integers(1, 14))
 deletes = st.builds(Delete, which)
+updates = st.builds(
+    Update,
+    which,
+    begins=st.none() | st.none() | st.integers(-2, 3),
+    ends=st.none() | st.integers(-1, 5),
+    priority=st.none() | st.sampled_from(["9", "10", "10.5"]),
+)
+payments = st.builds(Pay, which, st.none() | st.sampled_from(PaymentCollection))
+plans = st.builds(
+    Plan,
+    amount=st.integers(11, 30) | st.sampled_from([10**9 + 1, AMOUNT_MAX]),
+    cadence=st.sampled_from(Cadence),
+    period=st.sampled_from(BillingPeriod),
+    anchored=st.integers(-70, 3),
+    cost=st.sampled_from(["0", "0.000000005", "10"]),
+    priority=st.sampled_from(["9", "10"]),
+    rolls_for=st.none() | st.integers(1, 3),
+    rolls_at_most=st.none() | st.integers(1, 9),
+)
+ends_of_plans = st.builds(EndPlan, which)
+savings = st.builds(
+    SaveRecharge,
+    threshold=st.integers(1, 10),
+    above=st.integers(0, 10),
+    price=st.sampled_from(["0", "0.5", "100000000"]),
+    cap=st.none() | st.integers(0, 10**9),
+    enabled=st.sampled_from([True, True, True, False]),
+    lasts=st.none() | st.sampled_from(ExpirationPeriod),
+    method=st.sampled_from(PaymentMethod),
+)
+recharges = st.builds(Recharge)
 
 MOVES: dict[PoolKey, st.SearchStrategy[Move]] = {
     GRANTS: st.one_of(
         *(issues, issues, issues, consumes, consumes, consumes, consumes, gifts_back, gifts_back),
-        *(voids, waits, waits, settles),
+        *(voids, waits, waits, settles, updates, updates, payments, plans, ends_of_plans, savings, recharges),
     ),
     EXECUTIONS: st.one_of(
         *(opens, opens, consumes, consumes, consumes, consumes, gifts_back, gifts_back, gifts_back),

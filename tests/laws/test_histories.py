@@ -2,8 +2,9 @@
 
 from hypothesis import given
 
-from ledger.domain.events import Debited, Expired, Granted, Movement, Refunded, Voided
+from ledger.domain.events import Debited, Expired, Granted, GrantScheduleDefined, Movement, Refunded, Voided
 from ledger.domain.pool import Pool
+from ledger.domain.values import StreamId
 from tests.domain.scenario import Book, fields_of, state_of
 from tests.laws.moves import books
 from tests.laws.naive_books import NaiveBooks
@@ -66,7 +67,13 @@ def test_streams_are_gapless_and_time_never_goes_back(book: Book) -> None:
     for event in book.log:
         assert event.originator_version == versions.get(event.originator_id, 0) + 1
         versions[event.originator_id] = event.originator_version
-    assert {stream: held.version for stream, held in book.pool.aggregates.items()} == versions
+    ended = {
+        event.originator_id for event in book.log if isinstance(event, GrantScheduleDefined) and event.plan.ended_at
+    }
+    assert book.pool.schedules.keys().isdisjoint(ended)
+    assert {stream: book.pool.version(StreamId(stream)) for stream in versions} == {
+        stream: 0 if stream in ended else version for stream, version in versions.items()
+    }
     instants = [event.transaction.recorded_at for event in book.log]
     assert instants == sorted(instants)
 

@@ -12,25 +12,40 @@ from hypothesis import strategies as st
 from ledger.domain.credits import AMOUNT_MAX, credits_from_column
 from ledger.domain.events import (
     EVENT_TYPES,
-    Cost,
+    GRANT_CHANGES,
+    MOVEMENTS,
+    AutoRechargeDefined,
     Debited,
     ExecutionCreditDefined,
-    GrantDetails,
+    Expired,
     Granted,
+    GrantScheduleDefined,
     LedgerEvent,
     Movement,
+    RechargesDone,
+    RechargeSettings,
+    Rollover,
+    SchedulePlan,
+    Spend,
 )
+from ledger.domain.grant_details import Cost, GrantDetails, Invoice, Origin, Payment, Recharge, ScheduledPart
 from ledger.domain.values import (
     Actor,
     ActorKind,
     After,
+    BillingPeriod,
+    Cadence,
     Cause,
     CreditType,
     DocumentId,
     DocumentReference,
+    ExpirationPeriod,
     GrantType,
+    InvoiceStatus,
     Kind,
     LotId,
+    PaymentCollection,
+    PaymentMethod,
     PoolKey,
     RollupType,
     StreamId,
@@ -69,9 +84,68 @@ transactions = st.builds(
 )
 pools = st.builds(PoolKey, st.sampled_from(Kind), texts, texts, st.none() | texts)
 decimals = st.integers(0, 10**11).map(lambda units: Decimal(units).scaleb(-9))
-details = st.builds(
-    GrantDetails, readable_id=texts, cost=st.builds(Cost, amount=decimals, currency=st.sampled_from(["USD", "EUR"]))
+costs = st.builds(Cost, amount=decimals, currency=st.sampled_from(["USD", "EUR"]))
+streams = uuids.map(StreamId)
+invoices = st.builds(
+    Invoice,
+    billing_id=texts,
+    status=st.sampled_from(InvoiceStatus),
+    created_at=instants,
+    updated_at=instants,
+    due_at=st.none() | instants,
+    currency=st.none() | st.just("USD"),
+    total=st.none() | decimals,
+    amount_due=st.none() | decimals,
+    requires_action=st.booleans(),
+    texts=st.none() | documents,
 )
+payments = st.builds(
+    Payment,
+    method=st.sampled_from(PaymentMethod),
+    collection=st.sampled_from(PaymentCollection),
+    paid_at=st.none() | instants,
+    invoice=st.none() | invoices,
+)
+details = st.builds(
+    GrantDetails,
+    readable_id=texts,
+    cost=costs,
+    payment=payments,
+    scheduled=st.none() | st.builds(ScheduledPart, schedule_id=streams, part=st.integers(0, 10**6)),
+    rolled_over_from=st.none() | st.builds(Origin, grant_id=streams, readable_id=texts),
+    recharge=st.none() | st.builds(Recharge, configuration_id=streams, number=st.integers(1, 10**6)),
+    texts=st.none() | documents,
+)
+plans = st.builds(
+    SchedulePlan,
+    cadence=st.sampled_from(Cadence),
+    billing_period=st.sampled_from(BillingPeriod),
+    amount=amounts,
+    anchor_at=instants,
+    priority=decimals,
+    cost=costs,
+    rollover=st.none()
+    | st.builds(Rollover, max_amount=st.none() | amounts, expires_after_periods=st.integers(1, 1200)),
+    first_part=st.integers(0, 10**6),
+    created_at=instants,
+    ended_at=st.none() | instants,
+)
+recharge_settings = st.builds(
+    RechargeSettings,
+    enabled=st.booleans(),
+    threshold=st.none() | amounts,
+    target=st.none() | amounts,
+    max_spend=st.none() | st.just(0) | amounts,
+    expiration_period=st.none() | st.sampled_from(ExpirationPeriod),
+    unit_price=costs,
+    payment_method=st.sampled_from(PaymentMethod),
+)
+recharges_done = st.builds(
+    RechargesDone,
+    grants=st.integers(0, 10**6),
+    spend=st.none() | st.builds(Spend, month=st.just("2026-01"), amount=amounts, currency=st.just("USD")),
+)
+TYPES = sorted(EVENT_TYPES, key=lambda event_type: event_type.TOPIC)
 
 
 @st.composite
@@ -88,7 +162,7 @@ def terms(draw: st.DrawFn) -> Terms:
 
 @st.composite
 def events(draw: st.DrawFn) -> LedgerEvent:
-    event_type = draw(st.sampled_from(EVENT_TYPES))
+    event_type = draw(st.sampled_from(TYPES))
     values: dict[str, Any] = {
         "originator_id": draw(uuids.map(StreamId)),
         "originator_version": draw(st.integers(1, 2**31 - 1)),
@@ -104,22 +178,35 @@ def events(draw: st.DrawFn) -> LedgerEvent:
             "created_at": draw(instants),
             "deleted_at": draw(st.none() | instants),
         }
+    elif event_type is GrantScheduleDefined:
+        values["plan"] = draw(plans)
+    elif event_type is AutoRechargeDefined:
+        values |= {"settings": draw(recharge_settings), "done": draw(recharges_done)}
+        values |= {"created_at": draw(instants), "saved_at": draw(instants)}
     else:
         used, balance, gone, elsewhere = draw(st.tuples(*[st.just(0) | amounts] * 4))
         values |= {
             "lot": draw(uuids.map(LotId)),
-            "grant_type": draw(st.none() | st.sampled_from(GrantType)),
-            "amount": draw(amounts) * event_type.SIGN,
+            "grant_type": draw(st.sampled_from(GrantType)),
             "effective_at": draw(instants),
-            "use_at": draw(st.none() | instants),
             "cause": draw(st.sampled_from(Cause)),
-            "debit_id": draw(st.none() | uuids),
-            "account_groups": draw(st.none() | st.lists(texts, max_size=4).map(tuple)),
             "terms_version": draw(st.integers(1, 2**31 - 1)),
             "after": After(used + balance + gone, used, balance, balance + elsewhere),
         }
+    if event_type in MOVEMENTS:
+        values |= {
+            "grant_type": draw(st.none() | st.sampled_from(GrantType)),
+            "amount": event_type.SIGN * draw(amounts),
+            "use_at": draw(st.none() | instants),
+            "debit_id": draw(st.none() | uuids),
+            "account_groups": draw(st.none() | st.lists(texts, max_size=4).map(tuple)),
+        }
     if event_type is Granted:
         values |= {"terms": draw(terms()), "grant": draw(st.none() | details)}
+    elif event_type in GRANT_CHANGES:
+        values |= {"terms": draw(terms()), "grant": draw(details)}
+    elif event_type is Expired:
+        values["rolled_over_to"] = draw(st.none() | uuids)
     return cast("LedgerEvent", event_type.model_validate(values))
 
 

@@ -11,27 +11,41 @@ from pathlib import Path
 from typing import Any
 
 from ledger.domain.events import (
-    Cost,
+    AutoRechargeDefined,
     Debited,
     ExecutionCreditDefined,
     Expired,
-    GrantDetails,
     Granted,
+    GrantPaymentRecorded,
+    GrantScheduleDefined,
+    GrantUpdated,
     LedgerEvent,
+    RechargesDone,
+    RechargeSettings,
     Refunded,
+    Rollover,
+    SchedulePlan,
+    Spend,
     Voided,
 )
+from ledger.domain.grant_details import Cost, GrantDetails, Invoice, Origin, Payment, Recharge, ScheduledPart
 from ledger.domain.values import (
     Actor,
     ActorKind,
     After,
+    BillingPeriod,
+    Cadence,
     Cause,
     CreditType,
     DocumentId,
     DocumentReference,
+    ExpirationPeriod,
     GrantType,
+    InvoiceStatus,
     Kind,
     LotId,
+    PaymentCollection,
+    PaymentMethod,
     PoolKey,
     RollupType,
     StreamId,
@@ -64,6 +78,51 @@ ODD_POOL = PoolKey(Kind.CREDIT_GRANT, ODD_TEXT, "credits", "resource-1")
 COMPANY = PoolKey(Kind.EXECUTION_CREDIT, "company-1", "AI_PENTEST", None)
 TERMS = Terms(effective_at=BEGIN, expires_at=END, created_at=BEGIN, priority=Decimal("12.5"))
 NO_END = Terms(effective_at=BEGIN, expires_at=None, created_at=BEGIN)
+OTHER = StreamId("018f0000-0000-7000-8000-000000000003")
+TEXTS = DocumentReference(DocumentId("018f0000-0000-7000-8000-0000000000a2"), "cd" * 32)
+INVOICE = Invoice(
+    billing_id="in_1", status=InvoiceStatus.OPEN, created_at=BEGIN, updated_at=NOW, due_at=END, currency="EUR",
+    total=Decimal("9.90"), amount_due=Decimal("9.900000001"), requires_action=True, texts=FULL.document,
+)  # fmt: skip
+
+
+def _details(cost: str = "9.90", **others: Any) -> GrantDetails:
+    return GrantDetails(readable_id="cg-0123456789abcdef", cost=Cost(amount=Decimal(cost), currency="EUR"), **others)
+
+
+def _granted(grant_type: GrantType, cause: Cause, **others: Any) -> Granted:
+    """A grant that the ledger made by itself."""
+    return Granted.of(
+        **_movement(
+            originator_version=1, transaction=FULL, grant_type=grant_type, amount=100 * UNIT, effective_at=BEGIN,
+            cause=cause, after=After(100 * UNIT, 0, 100 * UNIT, 150 * UNIT), terms=TERMS, grant=_details(**others),
+        )
+    )  # fmt: skip
+
+
+def _change(cause: Cause, **changed: Any) -> dict[str, Any]:
+    values = _movement(cause=cause, after=After(100 * UNIT, UNIT, 99 * UNIT, 150 * UNIT), terms_version=2, terms=TERMS)
+    for name in ("use_at", "debit_id", "account_groups"):
+        del values[name]
+    return values | changed
+
+
+def _schedule(**plan: Any) -> GrantScheduleDefined:
+    values: dict[str, Any] = {
+        "cadence": Cadence.MONTHLY, "billing_period": BillingPeriod.YEAR, "amount": 120 * UNIT + 1, "anchor_at": BEGIN,
+        "priority": Decimal("12.5"), "cost": Cost(amount=Decimal("9.90"), currency="EUR"), "first_part": 3,
+        "created_at": NOW,
+    }  # fmt: skip
+    return GrantScheduleDefined.of(
+        originator_id=STREAM, originator_version=1, transaction=FULL, pool=POOL, plan=SchedulePlan(**values | plan)
+    )
+
+
+def _recharge(settings: RechargeSettings, done: RechargesDone) -> AutoRechargeDefined:
+    return AutoRechargeDefined.of(
+        originator_id=STREAM, originator_version=2, transaction=FULL, pool=POOL, settings=settings, done=done,
+        created_at=BEGIN, saved_at=NOW,
+    )  # fmt: skip
 
 
 def _movement(**changed: Any) -> dict[str, Any]:
@@ -88,8 +147,22 @@ GOLDEN: dict[str, LedgerEvent] = {
         **_movement(
             originator_version=1, transaction=FULL, amount=100 * UNIT, effective_at=BEGIN, cause=Cause.ISSUED,
             after=After(100 * UNIT, 0, 100 * UNIT, 150 * UNIT), terms=TERMS,
-            grant=GrantDetails(readable_id="cg-0123456789abcdef", cost=Cost(amount=Decimal("9.90"), currency="EUR")),
+            grant=_details(),
         )
+    ),
+    "granted-v1-invoiced": _granted(
+        GrantType.PAID, Cause.ISSUED,
+        payment=Payment(method=PaymentMethod.INVOICE, collection=PaymentCollection.PROCESSING),
+    ),
+    "granted-v1-of-schedule": _granted(
+        GrantType.SUBSCRIPTION, Cause.SCHEDULED, scheduled=ScheduledPart(schedule_id=OTHER, part=0)
+    ),
+    "granted-v1-rolled-over": _granted(
+        GrantType.ROLLOVER, Cause.ROLLED_OVER, cost="3.300000001",
+        rolled_over_from=Origin(grant_id=OTHER, readable_id="cg-fedcba9876543210"),
+    ),
+    "granted-v1-of-recharge": _granted(
+        GrantType.PAID, Cause.RECHARGED, recharge=Recharge(configuration_id=OTHER, number=1)
     ),
     "granted-v1-of-execution-credit": Granted.of(
         **_movement(
@@ -120,7 +193,59 @@ GOLDEN: dict[str, LedgerEvent] = {
         **_movement(transaction=FULL, amount=-UNIT, cause=Cause.VOIDED, after=After(2 * UNIT, UNIT, 0, 0))
     ),
     "expired-v1": Expired.of(
-        **_movement(effective_at=END, amount=-UNIT, cause=Cause.LAPSED, after=After(2 * UNIT, UNIT, 0, 0))
+        **_movement(
+            effective_at=END, amount=-UNIT, cause=Cause.LAPSED, after=After(2 * UNIT, UNIT, 0, 0), rolled_over_to=None
+        )
+    ),
+    "expired-v1-rolled-over": Expired.of(
+        **_movement(
+            transaction=FULL, grant_type=GrantType.SUBSCRIPTION, effective_at=END, amount=-UNIT,
+            cause=Cause.ROLLED_OVER, after=After(3 * UNIT, UNIT, UNIT, UNIT), rolled_over_to=OTHER,
+        )
+    ),
+    "grant-updated-v1": GrantUpdated.of(**_change(Cause.UPDATED, grant=_details(texts=TEXTS))),
+    "grant-updated-v1-with-texts": GrantUpdated.of(
+        **_change(
+            Cause.UPDATED, transaction=FULL, pool=ODD_POOL, terms=NO_END,
+            grant=_details(
+                texts=FULL.document, scheduled=ScheduledPart(schedule_id=OTHER, part=7),
+                payment=Payment(method=PaymentMethod.CHARGE, collection=PaymentCollection.FAILED),
+            ),
+        )
+    ),
+    "grant-payment-recorded-v1": GrantPaymentRecorded.of(
+        **_change(
+            Cause.PAYMENT_RECORDED,
+            grant=_details(texts=TEXTS, payment=Payment(method=PaymentMethod.INVOICE, paid_at=NOW)),
+        )
+    ),
+    "grant-payment-recorded-v1-with-invoice": GrantPaymentRecorded.of(
+        **_change(
+            Cause.PAYMENT_RECORDED, transaction=FULL,
+            terms=TERMS.model_copy(update={"awaiting_payment": True}),
+            grant=_details(
+                texts=TEXTS,
+                payment=Payment(
+                    method=PaymentMethod.INVOICE, collection=PaymentCollection.ACTION_REQUIRED, invoice=INVOICE
+                ),
+            ),
+        )
+    ),
+    "grant-schedule-defined-v1": _schedule(),
+    "grant-schedule-defined-v1-with-rollover": _schedule(
+        rollover=Rollover(max_amount=5 * UNIT + 1, expires_after_periods=2), ended_at=END
+    ),
+    "grant-schedule-defined-v1-with-rollover-of-all": _schedule(rollover=Rollover(expires_after_periods=1)),
+    "auto-recharge-defined-v1": _recharge(
+        RechargeSettings(enabled=False, unit_price=Cost(amount=Decimal(0), currency="USD")), RechargesDone()
+    ),
+    "auto-recharge-defined-v1-with-spend": _recharge(
+        RechargeSettings(
+            enabled=True, threshold=10 * UNIT, target=100 * UNIT + 1, max_spend=50 * UNIT,
+            expiration_period=ExpirationPeriod.ONE_YEAR,
+            unit_price=Cost(amount=Decimal("0.000000001"), currency="EUR"), payment_method=PaymentMethod.INVOICE,
+        ),
+        RechargesDone(grants=7, spend=Spend(month="2026-02", amount=25 * UNIT, currency="EUR")),
     ),
     "execution-credit-defined-v1": ExecutionCreditDefined.of(
         originator_id=STREAM, originator_version=1, transaction=FULL, pool=COMPANY, credit_type=CreditType.AI_PENTEST,

@@ -18,6 +18,8 @@ QUESTIONS: dict[str, Any] = {
     "lot_states": {"streams": [UUID], "lots": [UUID]},
     "definitions": {"streams": [UUID], "versions": [None]},
     "debits": {"debits": [UUID]},
+    "last_of_streams": {"streams": [UUID]},
+    "clear_due": {"streams": [UUID]},
     "streams": {"streams": [UUID]},
     "claimed": {"kind": "GRANT_READABLE_ID", "values": ["cg-1"]},
     "transactions": {"positions": [1, 2, 3]},
@@ -37,7 +39,7 @@ def test_the_writers_questions_scan_no_table(
     )
     with database.connect(Role.OWNER) as connection:
         if analysed:
-            connection.execute("ANALYZE events; ANALYZE idempotency; ANALYZE open_lots; ANALYZE claims")
+            connection.execute("ANALYZE events; ANALYZE idempotency; ANALYZE open_lots; ANALYZE claims; ANALYZE due")
     with database.connect(Role.WRITER, **INDEX_PLANS_ONLY) as connection:
         plan = connection.execute("EXPLAIN " + query(name), QUESTIONS[name]).fetchall()
     lines = [row["QUERY PLAN"] for row in plan]

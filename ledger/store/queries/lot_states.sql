@@ -9,7 +9,11 @@ SELECT
     state.cause,
     state.terms_version,
     state.lot_granted, state.lot_used, state.lot_balance,
-    terms.data -> 'terms' AS terms
+    terms.type AS terms_type,
+    terms.data ->> 'terms' AS terms,
+    terms.data ->> 'grant' AS details,
+    terms.data #>> '{document,document_id}' AS document_id,
+    terms.data #>> '{document,sha256}' AS document_sha256
 FROM unnest(%(streams)s::uuid[], %(lots)s::uuid[]) AS wanted (stream_id, lot)
 CROSS JOIN LATERAL (
     SELECT version FROM events WHERE stream_id = wanted.stream_id ORDER BY version DESC LIMIT 1

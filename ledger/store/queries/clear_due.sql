@@ -1,0 +1,1 @@
+DELETE FROM due WHERE stream_id = ANY(%(streams)s::uuid[])

@@ -1,0 +1,6 @@
+-- The pools of one holder on which something has fallen due, the longest overdue first.
+SELECT kind, holder, currency, resource FROM due
+WHERE holder = %(holder)s AND kind = %(kind)s AND due_at <= %(now)s
+GROUP BY kind, holder, currency, resource
+ORDER BY min(due_at), kind, holder, currency, resource
+LIMIT %(limit)s
