@@ -64,4 +64,7 @@ class ReadModel:
 BALANCES = ReadModel("balances")
 LOTS = ReadModel("lots")
 ENTRIES = ReadModel("entries")
-READ_MODELS = (BALANCES, LOTS, ENTRIES)
+SCHEDULES = ReadModel("schedules")
+RECHARGES = ReadModel("recharges")
+USAGE = ReadModel("usage")
+READ_MODELS = (BALANCES, LOTS, ENTRIES, SCHEDULES, RECHARGES, USAGE)

@@ -21,6 +21,8 @@ from projections.read_model import READ_MODELS, ReadModel
 CONNECTIONS_MAX = 8
 HEAD_WAIT_SECONDS_MAX = 0.1
 NAMED_POSITION_WAIT_SECONDS_MAX = 5.0
+STATEMENT_SECONDS_MAX = 30
+"""How long one question may take; then it is ended, so that nothing runs for nobody."""
 PAUSE_SECONDS = 0.001
 PAUSE_SECONDS_MAX = 0.008
 
@@ -70,7 +72,9 @@ class Reader:
     ) -> None:
         self._clock = clock or database_clock()
         self._pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
-            database.conninfo(Role.READER, max_parallel_workers_per_gather="0"),
+            database.conninfo(
+                Role.READER, max_parallel_workers_per_gather="0", statement_timeout=f"{STATEMENT_SECONDS_MAX}s"
+            ),
             connection_class=Connection[DictRow],
             kwargs={"row_factory": dict_row, "autocommit": True},
             min_size=0,

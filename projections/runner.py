@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 WINDOW_EVENTS_MAX = 20_000
 LOOK_EVERY_SECONDS = 0.05
 """How often the log is looked at without being woken: a notification that was lost costs this much."""
+SESSION = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "2s"}
+"""Rows and position commit together and can be folded again: they need not wait for the disk. A process that stops in
+the middle of a window holds its turn no longer than this; then another one folds."""
 RETRY_SECONDS = 1.0
 """How long a model that failed, or a database that is away, is left alone."""
 
@@ -68,8 +71,7 @@ class Runner:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                # Rows and position commit together and can be folded again: they need not wait for the disk.
-                with self._database.connect(Role.PROJECTOR, synchronous_commit="off") as connection:
+                with self._database.connect(Role.PROJECTOR, **SESSION) as connection:
                     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"{self._database.schema}_events")))
                     self._follow(connection)
             except Exception as error:  # whatever it was, read models are behind until somebody follows again

@@ -18,7 +18,7 @@ list AS (
         AND (%(types)s::text[] IS NULL OR type = ANY (%(types)s))
 ),
 found AS (
-    SELECT one.position FROM list CROSS JOIN LATERAL (
+    SELECT one.position, list.type FROM list CROSS JOIN LATERAL (
         (SELECT position FROM {table}
          WHERE NOT %(backward)s AND holder = %(holder)s AND kind = %(kind)s AND resource = %(resource)s
              AND currency = list.currency AND type = list.type AND position > %(above)s AND position < %(below)s
@@ -32,7 +32,8 @@ found AS (
     ORDER BY CASE WHEN %(backward)s THEN one.position ELSE -one.position END LIMIT %(limit)s
 )
 SELECT
-    e.position, e.type, e.cause, e.recorded_at, e.effective_at, e.transaction_id, e.lot, e.holder, e.currency,
-    e.resource, e.amount, e.lot_balance, e.pool_balance, e.actor_kind, e.actor_key, e.document_id
+    e.position, found.type, e.cause, e.recorded_at, e.effective_at, e.transaction_id, e.lot, e.holder, e.currency,
+    e.resource, coalesce(e.amount, 0)::numeric(38, 9) AS amount,
+    e.lot_balance, e.pool_balance, e.actor_kind, e.actor_key, e.document_id
 FROM found JOIN movements AS e USING (position)
 ORDER BY CASE WHEN %(backward)s THEN e.position ELSE -e.position END

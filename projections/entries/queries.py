@@ -13,8 +13,15 @@ from projections.reading import Snapshot
 PACKAGE = "projections.entries"
 
 
+ROLLED_OVER = "ledger.rolled-over"
+"""The type of an entry that took out of a grant what another carries on."""
+
+
 class Entry(NamedTuple):
-    """One movement as a statement shows it: `amount` signed, booked balances after it; Credits."""
+    """One event of a lot as a statement shows it: `amount` signed, booked balances after it; Credits.
+
+    `amount` is 0 where a grant became another. `type` is the event's topic, or ROLLED_OVER.
+    """
 
     position: int
     type: str

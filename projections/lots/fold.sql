@@ -1,4 +1,5 @@
--- By lot: its last movement tells its state, its last Granted its terms; what was voided and expired adds up.
+-- By lot: its last event tells its state, the last one that has terms its terms and what else a grant is; what was
+-- voided and expired adds up.
 WITH in_window AS (
     SELECT * FROM movements WHERE position > %(after)s AND position <= %(until)s AND lot IS NOT NULL
 ),
@@ -6,7 +7,9 @@ last_of_lot AS (
     SELECT DISTINCT ON (lot) * FROM in_window ORDER BY lot, position DESC
 ),
 terms_of_lot AS (
-    SELECT DISTINCT ON (lot) lot, lot_effective_at, lot_expires_at, lot_created_at, lot_priority, lot_awaiting_payment
+    SELECT DISTINCT ON (lot)
+        lot, lot_effective_at, lot_expires_at, lot_created_at, lot_priority, lot_awaiting_payment,
+        grant_details, grant_document_id
     FROM in_window WHERE lot_created_at IS NOT NULL ORDER BY lot, position DESC
 ),
 sums_of_lot AS (
@@ -18,7 +21,7 @@ sums_of_lot AS (
         max(readable_id) AS readable_id,
         max(cost_amount) AS cost_amount,
         max(cost_currency) AS cost_currency,
-        max(document_id::text) FILTER (WHERE readable_id IS NOT NULL)::uuid AS document_id,
+        max(rolled_over_to::text)::uuid AS rolled_over_to,
         min(position) AS first_position
     FROM in_window GROUP BY lot
 )
@@ -26,14 +29,14 @@ INSERT INTO {table} (
     lot, stream_id, kind, holder, currency, resource, grant_type,
     readable_id, cost_amount, cost_currency, document_id,
     effective_at, expires_at, created_at, updated_at, priority, awaiting_payment,
-    granted, used, voided, expired, balance, voided_at, first_position, last_position
+    granted, used, voided, expired, balance, voided_at, details, rolled_over_to, first_position, last_position
 )
 SELECT
     last.lot, last.stream_id, last.kind, last.holder, last.currency, last.resource, last.grant_type,
     coalesce(sums.readable_id, before.readable_id),
     coalesce(sums.cost_amount, before.cost_amount),
     coalesce(sums.cost_currency, before.cost_currency),
-    coalesce(sums.document_id, before.document_id),
+    coalesce(terms.grant_document_id, before.document_id),
     coalesce(terms.lot_effective_at, before.effective_at),
     CASE WHEN terms.lot IS NULL THEN before.expires_at ELSE terms.lot_expires_at END,
     coalesce(terms.lot_created_at, before.created_at),
@@ -46,6 +49,8 @@ SELECT
     coalesce(before.expired, 0) + sums.expired,
     last.lot_balance,
     coalesce(before.voided_at, sums.voided_at),
+    coalesce(terms.grant_details, before.details),
+    coalesce(before.rolled_over_to, sums.rolled_over_to),
     coalesce(before.first_position, sums.first_position),
     last.position
 FROM last_of_lot AS last
@@ -53,6 +58,7 @@ JOIN sums_of_lot AS sums USING (lot)
 LEFT JOIN terms_of_lot AS terms USING (lot)
 LEFT JOIN {table} AS before USING (lot)
 ON CONFLICT (lot) DO UPDATE SET
+    document_id      = excluded.document_id,
     effective_at     = excluded.effective_at,
     expires_at       = excluded.expires_at,
     updated_at       = excluded.updated_at,
@@ -64,4 +70,6 @@ ON CONFLICT (lot) DO UPDATE SET
     expired          = excluded.expired,
     balance          = excluded.balance,
     voided_at        = excluded.voided_at,
+    details          = excluded.details,
+    rolled_over_to   = excluded.rolled_over_to,
     last_position    = excluded.last_position

@@ -1,6 +1,6 @@
 """Questions to lots. What only time changes (status, availability) is computed from the row and the instant."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -8,13 +8,15 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 
 from ledger.domain.credits import Credits, credits_of
-from ledger.domain.events import Granted
+from ledger.domain.events import Granted, LotEvent
+from ledger.domain.grant_details import GrantDetails
 from ledger.domain.instants import Instant
 from ledger.domain.values import UUID, DocumentId, GrantType, Kind, LotId, PoolKey, StreamId
 from ledger.store.sql import statement
 from projections.paging import Page, Window
 from projections.read_model import LOTS
 from projections.reading import Snapshot
+from projections.schedules.queries import next_grants
 
 PACKAGE = "projections.lots"
 
@@ -30,7 +32,7 @@ class LotStatus(StrEnum):
 class LotRow(NamedTuple):
     """A lot as it is booked; amounts, cost and priority in units of 10**-9, `used` net of refunds.
 
-    `updated_at` is when its last movement was recorded. What is a grant's own is None on an execution credit's period.
+    `updated_at` is when its last event was recorded. What is a grant's own is None on an execution credit's period.
     """
 
     lot: LotId
@@ -56,6 +58,8 @@ class LotRow(NamedTuple):
     expired: Credits
     balance: Credits
     voided_at: Instant | None
+    details: GrantDetails | None
+    rolled_over_to: StreamId | None
     first_position: int
     last_position: int
 
@@ -93,7 +97,7 @@ class LotsFilter(NamedTuple):
 class Usable(NamedTuple):
     """The usable lots of one currency, summed; Credits, with granted - used = available.
 
-    `valid_until` is the next instant at which `available` changes by itself: a lot begins or ends.
+    `valid_until` is the next instant at which `available` changes by itself: a lot begins or ends, a schedule grants.
     """
 
     currency: str
@@ -148,15 +152,25 @@ def grant_as_issued(event: Granted, position: int) -> LotRow:
         expired=0,
         balance=after.balance,
         voided_at=None,
+        details=grant,
+        rolled_over_to=None,
         first_position=position,
         last_position=position,
     )
 
 
-def grants_as_issued(connection: Connection[DictRow], grants: Iterable[StreamId]) -> dict[StreamId, LotRow]:
-    """Grants as they were issued: their terms, names and cost, which no movement changes. Read from the log itself."""
-    rows = connection.execute(statement(PACKAGE, "as_issued.sql"), {"streams": list(grants)}).fetchall()
-    return {row.stream_id: row for row in map(_lot_row, rows)}
+def grant_as_of(connection: Connection[DictRow], event: LotEvent) -> LotRow:
+    """A grant as one of its events left it, read from the log itself."""
+    wanted = {"streams": [event.originator_id], "versions": [event.originator_version]}
+    row = connection.execute(statement(PACKAGE, "as_of.sql"), wanted).fetchone()
+    assert row is not None
+    return _lot_row(row)
+
+
+def names_of_grants(connection: Connection[DictRow], grants: Iterable[StreamId]) -> dict[StreamId, str]:
+    """The readable ids of grants."""
+    rows = connection.execute(statement(PACKAGE, "names.sql"), {"streams": list(grants)})
+    return {row["stream_id"]: row["readable_id"] for row in rows}
 
 
 def page_of_lots(snapshot: Snapshot, wanted: LotsFilter, window: Window) -> Page[LotRow]:
@@ -174,9 +188,30 @@ def count_lots(snapshot: Snapshot, wanted: LotsFilter) -> int:
 
 
 def usable_by_currency(snapshot: Snapshot, wanted: LotsFilter) -> list[Usable]:
-    """What is usable now, one for each currency that the holder ever had credits of there."""
-    values = wanted._asdict() | {"now": snapshot.now}
-    return [Usable(**row) for row in snapshot.all(LOTS.sql(statement(PACKAGE, "summary.sql")), values)]
+    """What is usable now, one for each currency that the holder ever had, or is to get, credits of there."""
+    found = _usable(snapshot, wanted.kind, [(wanted.holder, wanted.resource, wanted.currency)])
+    for pool, beginning in next_grants(snapshot, wanted.holder).items():
+        if pool.resource == wanted.resource and wanted.currency in (None, pool.currency):
+            usable = found.get(pool, Usable(pool.currency, 0, 0, 0, None))
+            found[pool] = usable._replace(valid_until=min(usable.valid_until or beginning, beginning))
+    return sorted(found.values(), key=lambda usable: usable.currency)
+
+
+def usable_of_pools(snapshot: Snapshot, pools: Sequence[PoolKey]) -> dict[PoolKey, Usable]:
+    """What is usable now in each of some pools of grants, schedules left aside; one without any lot is missing."""
+    return _usable(snapshot, Kind.CREDIT_GRANT, [(pool.holder, pool.resource, pool.currency) for pool in pools])
+
+
+def _usable(
+    snapshot: Snapshot, kind: Kind, wanted: Sequence[tuple[str, str | None, str | None]]
+) -> dict[PoolKey, Usable]:
+    holders, resources, currencies = map(list, zip(*wanted, strict=True))
+    values = {"kind": kind, "holders": holders, "resources": resources, "currencies": currencies, "now": snapshot.now}
+    found: dict[PoolKey, Usable] = {}
+    for row in snapshot.all(LOTS.sql(statement(PACKAGE, "summary.sql")), values):
+        pool = PoolKey(kind, row.pop("holder"), row["currency"], row.pop("resource"))
+        found[pool] = Usable(**row)
+    return found
 
 
 def available(lots: Iterable[LotRow], now: Instant) -> Credits:
@@ -190,4 +225,5 @@ def _rows(snapshot: Snapshot, name: str, values: Mapping[str, Any]) -> list[LotR
 
 def _lot_row(row: DictRow) -> LotRow:
     grant_type = None if row["grant_type"] is None else GrantType(row["grant_type"])
-    return LotRow(**row | {"kind": Kind(row["kind"]), "grant_type": grant_type})
+    details = None if row["details"] is None else GrantDetails.model_validate(row["details"])
+    return LotRow(**row | {"kind": Kind(row["kind"]), "grant_type": grant_type, "details": details})

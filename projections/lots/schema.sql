@@ -22,6 +22,8 @@ CREATE TABLE {table} (
     expired          numeric(38, 9) NOT NULL,
     balance          numeric(38, 9) NOT NULL,
     voided_at        timestamptz,
+    details          jsonb,
+    rolled_over_to   uuid,
     first_position   bigint NOT NULL,
     last_position    bigint NOT NULL,
     CHECK (granted - used - voided - expired = balance AND balance >= 0)

@@ -1,6 +1,6 @@
--- What of a holder's lots is usable at %(now)s, by currency, and when that changes by itself.
+-- What of some holders' lots is usable at %(now)s, by pool, and when that changes by itself. No currency: all of them.
 SELECT
-    currency,
+    holder, resource, currency,
     coalesce(sum(granted) FILTER (WHERE usable), 0)::numeric(38, 9) AS granted,
     coalesce(sum(used) FILTER (WHERE usable), 0)::numeric(38, 9) AS used,
     coalesce(sum(balance) FILTER (WHERE usable), 0)::numeric(38, 9) AS available,
@@ -10,13 +10,16 @@ SELECT
     ) AS valid_until
 FROM (
     SELECT
-        *,
+        lots.*,
         voided_at IS NULL AND NOT awaiting_payment AND balance > 0 AS changes,
         voided_at IS NULL AND NOT awaiting_payment
             AND effective_at <= %(now)s AND (expires_at IS NULL OR expires_at > %(now)s) AS usable
-    FROM {table}
-    WHERE holder = %(holder)s AND kind = %(kind)s AND resource IS NOT DISTINCT FROM %(resource)s::text
-        AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+    FROM unnest(%(holders)s::text[], %(resources)s::text[], %(currencies)s::text[])
+        AS wanted (holder, resource, currency)
+    JOIN {table} AS lots
+        ON lots.holder = wanted.holder AND lots.kind = %(kind)s
+        AND lots.resource IS NOT DISTINCT FROM wanted.resource
+        AND (wanted.currency IS NULL OR lots.currency = wanted.currency)
 ) AS lots
-GROUP BY currency
-ORDER BY currency
+GROUP BY holder, resource, currency
+ORDER BY holder, resource, currency

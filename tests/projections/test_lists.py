@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ledger.application import BlockingLedger, ConsumeCredits, CreditLedger
+from ledger.application import BlockingLedger, ConsumeCredits, CreditLedger, InvoiceTold, Receipt, SettleDue
+from ledger.domain.events import GrantChange, Movement
 from ledger.domain.instants import FOREVER
-from ledger.domain.values import Kind, PoolKey
+from ledger.domain.values import InvoiceStatus, Kind, LotId, PoolKey
 from ledger.store.clock import Clock, settable_clock
 from ledger.store.database import Database, Role
 from ledger.store.migrate import migrate
@@ -27,8 +28,10 @@ from projections.lots.queries import (
     LotsFilter,
     LotStatus,
     count_lots,
-    grants_as_issued,
+    grant_as_of,
+    lots_by_id,
     lots_of_pool,
+    names_of_grants,
     page_of_lots,
     usable_by_currency,
 )
@@ -36,6 +39,7 @@ from projections.paging import Page, Window
 from projections.read_model import ENTRIES, READ_MODELS
 from projections.reading import Reader, Snapshot
 from projections.runner import advance, prepare
+from projections.schedules.queries import schedules_of
 from tests.conftest import Hands, drop
 from tests.history import HOLDERS, Play, histories
 
@@ -106,7 +110,9 @@ def check_sums(snapshot: Snapshot, holder: str) -> None:
         assert usable.granted == sum(row.granted for row in lasting)
         assert usable.used == sum(row.used for row in lasting)
         assert usable.available == sum(row.available(now) for row in rows) == usable.granted - usable.used
-        instants = [instant for row in rows if row.balance for instant in (row.effective_at, row.expires_at)]
+        waiting = [row for row in rows if row.balance and not row.awaiting_payment]
+        instants = [instant for row in waiting for instant in (row.effective_at, row.expires_at)]
+        instants += [schedule.next_grant_at(now) for schedule in schedules_of(snapshot, holder)]
         assert usable.valid_until == min((instant for instant in instants if instant and instant > now), default=None)
 
 
@@ -164,10 +170,45 @@ def test_a_page_reads_the_ends_of_its_lists_alone(followed: Snapshot) -> None:
     assert most <= 2 * 21, "\n".join(lines)
 
 
-def test_a_grant_as_issued_is_what_its_first_row_says(books: BlockingLedger, followed: Snapshot) -> None:
-    (row,) = lots_of_pool(followed, PoolKey(GRANTS, "acme", "c", None))
-    issued = grants_as_issued(followed.connection, [row.stream_id])[row.stream_id]
-    assert (issued.used, issued.balance, issued.last_position) == (0, row.granted, row.first_position)
-    changed = {"used", "balance", "updated_at", "last_position"}
-    same = [name for name in LotRow._fields if name not in changed]
-    assert [getattr(issued, name) for name in same] == [getattr(row, name) for name in same]
+def test_a_grant_as_of_an_event_is_what_the_read_model_shows_once_it_has_that_event(
+    database: Database, books: BlockingLedger, hands: Hands
+) -> None:
+    """Mutations answer from the log what reads show afterwards, whatever has happened to the grant."""
+    pool = PoolKey(GRANTS, "acme", "c", None)
+    with database.connect(Role.PROJECTOR) as connection, Reader(database, clock=settable_clock()) as reader:
+        prepare(connection, database)
+
+        def check(receipt: Receipt) -> Receipt:
+            last = {LotId(one.originator_id): one for one in receipt.events if isinstance(one, Movement | GrantChange)}
+            for model in READ_MODELS:
+                while advance(connection, model):
+                    pass
+            with reader.snapshot() as snapshot:
+                rows = lots_by_id(snapshot, list(last))
+                assert {lot: grant_as_of(snapshot.connection, event) for lot, event in last.items()} == rows
+                names = names_of_grants(snapshot.connection, [row.stream_id for row in rows.values()])
+                assert names == {row.stream_id: row.readable_id for row in rows.values()}
+            return receipt
+
+        first = check(
+            books.issue_grant(holder="acme", currency="c", amount=100, display_name="first", grant_type="PAID", cost=9)
+        )
+        grant = first.stream_id
+        check(books.update_grant(grant=grant, priority=1, comment="why", expires_at=hands.now + timedelta(days=40)))
+        used = check(books.consume(holder="acme", currency="c", amount=30))
+        invoice = InvoiceTold(billing_id="in-1", status=InvoiceStatus.OPEN, total=9)
+        check(books.record_grant_payment(grant=grant, collection="PROCESSING", invoice=invoice))
+        check(books.mark_invoice_paid(grant=grant))
+        check(books.refund(transaction_id=used.transaction_id, amount=10))
+        check(books.void_grant(grant=grant))
+        check(books.refund(transaction_id=used.transaction_id))
+        check(
+            books.create_grant_schedule(
+                holder="acme", currency="c", display_name="plan", amount=10, billing_period="MONTH",
+                cadence="MONTHLY", cost=5, rollover_max=3, rollover_periods=1,
+            )
+        )  # fmt: skip
+        used = check(books.consume(holder="acme", currency="c", amount=5))
+        hands.set(hands.now + timedelta(days=29))
+        check(books.execute(SettleDue(due_pool=pool)))
+        check(books.refund(transaction_id=used.transaction_id))

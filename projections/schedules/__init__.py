@@ -1,0 +1,1 @@
+"""Schedules: every grant schedule as it was last defined."""
