@@ -28,14 +28,14 @@ EXPECTED = (Refusal, LedgerUnavailable, psycopg.Error, PoolTimeout, PoolClosed)
 
 
 def build_app(parts: Parts) -> Frame:
-    """The ASGI application of one process. It starts and stops the reactor with itself, where this process has one."""
+    """The ASGI application of one process. It starts and stops the reactors with itself, where this process has one."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if parts.runner is not None:
-            parts.reactor.start()
+            parts.reactors.start()
         yield
-        await parts.reactor.stop()
+        await parts.reactors.stop()
 
     app = FastAPI(lifespan=lifespan, redirect_slashes=False, openapi_url=None)  # without it, no pages about it
     for kind in EXPECTED:

@@ -299,6 +299,27 @@ CHECKS: tuple[Check, ...] = (
     ),
     _of_log("pool-law", Role.READER, "movements", "each pool has what its lots have, at every position", LOG_DAMAGED),
     _of_log("refunds", Role.READER, "draws", "of none has more come back than went out", LOG_DAMAGED),
+    _of_log(
+        "schedules",
+        Role.READER,
+        "plans and parts of schedules",
+        "each grants its parts in order, at their beginnings, up to its end",
+        LOG_DAMAGED,
+    ),
+    _of_log(
+        "rollovers",
+        Role.READER,
+        "rollovers",
+        "what goes out of a grant comes into one that names it, once, with its share of the cost",
+        LOG_DAMAGED,
+    ),
+    _of_log(
+        "recharges",
+        Role.READER,
+        "recharges and their settings",
+        "each recharge is counted once, costs what was agreed, and stays within the month's bound",
+        LOG_DAMAGED,
+    ),
     _of_log("open-lots", Role.WRITER, "rows of open_lots and due", "they are what the log says", NOT_AS_THE_LOG_SAYS),
     _of_log("claims", Role.WRITER, "claims", "they are what the log says", NOT_AS_THE_LOG_SAYS),
     _of_log(

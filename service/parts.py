@@ -6,13 +6,13 @@ from ledger.application import CreditLedger
 from projections.reading import Reader
 from projections.runner import Runner
 from service.api_keys import KeyRing
-from service.reactors import DueReactor
+from service.reactors import Reactors
 from service.reads import Threads
 
 
 @dataclass(frozen=True)
 class Parts:
-    """`runner` is None in a process that only serves: then its reactor does not run by itself either.
+    """`runner` is None in a process that only serves: then its reactors do not run by itself either.
 
     `test_clock` says whether there is one to set.
     """
@@ -21,6 +21,6 @@ class Parts:
     reader: Reader
     threads: Threads
     keys: KeyRing
-    reactor: DueReactor
+    reactors: Reactors
     runner: Runner | None
     test_clock: bool

@@ -1,4 +1,4 @@
-"""Reactors: side effects that follow the ledger. This one writes what falls due when its instant has come.
+"""Reactors: side effects that follow the ledger: what falls due is written, and pools that run low are recharged.
 
 A reactor is no source of truth: a command writes what is due on its pool before it decides, and reads compute the same.
 It brings what nobody asks about, so that the log tells of every lapse and renewal soon after it happened.
@@ -6,15 +6,18 @@ It brings what nobody asks about, so that the log tells of every lapse and renew
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 import psycopg
 
 from ledger.application import CreditLedger, LedgerUnavailable, Receipt, SettleDue
+from ledger.domain.auto_recharge import month_of
 from ledger.domain.instants import Instant
-from ledger.domain.refusals import Refusal
+from ledger.domain.refusals import QueueFull, Refusal
 from ledger.domain.values import PoolKey
-from ledger.store.side_tables import next_due_at
+from ledger.store.side_tables import next_due_at, pools_taken_from, recharged_pools
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +26,14 @@ LOOK_EVERY_SECONDS = 0.25
 """How long something that was made to fall due very soon may wait; what was known before is met at its instant."""
 RETRY_SECONDS = 1.0
 POOLS_AT_ONCE_MAX = 1000
+REFUSED_SECONDS = 60.0
+"""How long a pool that cannot be recharged is left alone; the others go on."""
 
 
-class DueReactor:
-    """Writes lapses and renewals as they fall due. Any number may run: the pool is settled once, under the lock."""
+class Reactor:
+    """Acts again and again in a task of its own. Any number may run: what it does is decided once, under the lock."""
+
+    name: ClassVar[str]
 
     def __init__(self, ledger: CreditLedger) -> None:
         self._ledger = ledger
@@ -35,7 +42,7 @@ class DueReactor:
         """Why it is not getting on at present."""
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="due-reactor")
+        self._task = asyncio.create_task(self._run(), name=f"{self.name}-reactor")
 
     async def stop(self) -> None:
         """Look no more. What was handed to the writer is written before the writer ends."""
@@ -47,26 +54,57 @@ class DueReactor:
     def alive(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    async def act(self) -> None:
-        """Write everything that is due by now. Raises LedgerUnavailable or the refusal that stands in the way."""
-        before: Sequence[PoolKey] = ()
-        while pools := await asyncio.to_thread(self._ledger.due_pools, POOLS_AT_ONCE_MAX):
-            written = await self._settle(pools)
-            if not written and pools == before:
-                return  # else another process was faster, and there may be more
-            before = pools
+    async def act(self) -> bool:
+        """Do everything that is to be done by now; returns whether something was written.
+
+        Raises LedgerUnavailable or the refusal that stands in the way.
+        """
+        raise NotImplementedError
+
+    async def look(self) -> None:
+        """Do what has come up since the last look."""
+        await self.act()
+
+    def seconds_to_wait(self) -> float:
+        """How long until there may be something to do, looked up in a thread."""
+        return LOOK_EVERY_SECONDS
 
     async def _run(self) -> None:
         while True:
             try:
-                await self.act()
+                await self.look()
                 self.failure = None
-                await asyncio.sleep(await asyncio.to_thread(self._seconds_to_wait))
+                await asyncio.sleep(await asyncio.to_thread(self.seconds_to_wait))
+            except QueueFull:  # the ledger works, it is only busy: no reason to send nobody here
+                await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:
                 self.failure = str(error)
                 unexpected = not isinstance(error, psycopg.Error | LedgerUnavailable | Refusal)
-                log.warning("what is due cannot be written: %s", error, exc_info=unexpected)
+                log.warning("%s: cannot act: %s", self.name, error, exc_info=unexpected)
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+class DueReactor(Reactor):
+    """Writes lapses, renewals and scheduled grants as they fall due."""
+
+    name = "due"
+
+    async def act(self) -> bool:
+        before: Sequence[PoolKey] = ()
+        anything = False
+        while pools := await asyncio.to_thread(self._ledger.due_pools, POOLS_AT_ONCE_MAX):
+            written = await self._settle(pools)
+            anything = anything or written
+            if not written and pools == before:
+                break  # else another process was faster, and there may be more
+            before = pools
+        return anything
+
+    def seconds_to_wait(self) -> float:
+        with self._ledger.connection() as connection:
+            due_at = next_due_at(connection)
+            now = self._ledger.clock.now(connection)
+        return seconds_between(now, due_at)
 
     async def _settle(self, pools: Sequence[PoolKey]) -> bool:
         """Settle every pool that can be, then raise the last failure: nobody's failure holds up the others.
@@ -87,11 +125,96 @@ class DueReactor:
             raise problem
         return written
 
-    def _seconds_to_wait(self) -> float:
+
+class RechargeReactor(Reactor):
+    """Recharges pools whose balance has fallen below their threshold.
+
+    It follows the log for pools that something was taken from, or whose settings were saved. It looks at all of them
+    when it starts, and when a month begins, because spend is counted by months. It keeps nothing: a recharge is decided
+    on the state, so one that was missed is made at the next look, and one that was made is not made again.
+    """
+
+    name = "recharge"
+
+    def __init__(self, ledger: CreditLedger) -> None:
+        super().__init__(ledger)
+        self._seen: int | None = None
+        self._month = ""
+        self._enabled: frozenset[PoolKey] = frozenset()
+        self._refused: frozenset[PoolKey] = frozenset()
+        """Those that could not be recharged; they are tried again now and then."""
+        self._try_again_at = 0.0
+
+    async def act(self) -> bool:
+        self._seen = None
+        return await self._recharge()
+
+    async def look(self) -> None:
+        await self._recharge()
+
+    async def _recharge(self) -> bool:
+        pools, position, month = await asyncio.to_thread(self._candidates)
+        self._seen = None  # if the ledger is not available now, the next look is at all of them
+        written = False
+        refused: set[PoolKey] = set()
+        for start in range(0, len(pools), POOLS_AT_ONCE_MAX):
+            some = pools[start : start + POOLS_AT_ONCE_MAX]
+            for pool, outcome in zip(some, await self._ledger.recharge(some), strict=True):
+                if isinstance(outcome, Receipt):
+                    written = written or bool(outcome.events)
+                elif isinstance(outcome, LedgerUnavailable):
+                    raise outcome
+                else:
+                    log.error("%s cannot be recharged: %s", pool, outcome)
+                    refused.add(pool)
+        self._seen, self._month = position, month
+        self._refused = (self._refused - set(pools)) | refused
+        if refused:
+            self._try_again_at = time.monotonic() + REFUSED_SECONDS
+        return written
+
+    def _candidates(self) -> tuple[list[PoolKey], int, str]:
+        """The pools to look at, the position they were found at, and the month it is."""
         with self._ledger.connection() as connection:
-            due_at = next_due_at(connection)
-            now = self._ledger.clock.now(connection)
-        return seconds_between(now, due_at)
+            month = month_of(self._ledger.clock.now(connection))
+            everything = self._seen is None or month != self._month
+            taken = pools_taken_from(connection, after=None if everything else self._seen)
+            if everything:
+                self._enabled = recharged_pools(connection)
+                return sorted(self._enabled), taken.position, month
+            if taken.redefined:
+                now_enabled = recharged_pools(connection, taken.redefined)
+                self._enabled = (self._enabled - taken.redefined) | now_enabled
+        wanted = taken.pools | (self._refused if time.monotonic() >= self._try_again_at else frozenset())
+        return sorted(self._enabled & wanted), taken.position, month
+
+
+class Reactors:
+    """All reactors of one process."""
+
+    def __init__(self, ledger: CreditLedger) -> None:
+        self._all: tuple[Reactor, ...] = (DueReactor(ledger), RechargeReactor(ledger))
+
+    def start(self) -> None:
+        for reactor in self._all:
+            reactor.start()
+
+    async def stop(self) -> None:
+        for reactor in self._all:
+            await reactor.stop()
+
+    async def act(self) -> None:
+        """Do everything that is to be done by now, also what comes of it."""
+        while any([await reactor.act() for reactor in self._all]):
+            pass
+
+    def problems(self) -> dict[str, str]:
+        """Why some are not getting on, by their names."""
+        return {
+            reactor.name: reactor.failure or "the reactor has ended"
+            for reactor in self._all
+            if reactor.failure is not None or not reactor.alive
+        }
 
 
 def seconds_between(now: Instant, due_at: Instant | None) -> float:

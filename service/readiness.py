@@ -24,7 +24,7 @@ class Readiness(NamedTuple):
 
 def readiness(parts: Parts, progress: Progress | None) -> Readiness:
     """`progress` is None where the database could not be asked."""
-    runner, reactor = parts.runner, parts.reactor
+    runner = parts.runner
     problems: dict[str, str] = {}
     if parts.ledger.writer.failure is not None:
         problems["writer"] = parts.ledger.writer.failure
@@ -39,6 +39,5 @@ def readiness(parts: Parts, progress: Progress | None) -> Readiness:
     if runner is not None:
         if not runner.alive:
             problems["runner"] = "has ended"
-        if reactor.failure is not None or not reactor.alive:
-            problems["due"] = reactor.failure or "the reactor has ended"
+        problems |= parts.reactors.problems()
     return Readiness(problems, progress)

@@ -72,10 +72,12 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.CreditGrantNotFound: Answer(404, Exit.NOT_FOUND),
     refusals.TransactionNotFound: Answer(404, Exit.NOT_FOUND),
     refusals.ExecutionCreditNotFound: Answer(404, Exit.NOT_FOUND),
+    refusals.GrantScheduleNotFound: Answer(404, Exit.NOT_FOUND),
     ApiKeyNotFound: Answer(404, Exit.NOT_FOUND),
     refusals.InsufficientCredits: Answer(409, Exit.REFUSED),
     refusals.CreditGrantAlreadyVoided: Answer(409, Exit.REFUSED),
     refusals.CreditGrantCannotBeVoided: Answer(409, Exit.REFUSED),
+    refusals.CannotUpdateExpireAtForExpiredCreditGrant: Answer(409, Exit.REFUSED),
     refusals.RefundExceedsDebit: Answer(409, Exit.REFUSED),
     refusals.IdempotencyKeyReused: Answer(409, Exit.REFUSED),
     refusals.ExecutionCreditExists: Answer(409, Exit.REFUSED),
@@ -95,6 +97,10 @@ GRANT_WORDS = {
     "accountGroups": "accountGroupIds",
     "metadata": "additionalMetaData",
     "costCurrency": "cost.currency",
+    "paymentMethod": "paymentCollectionMethod",
+    "awaitsPayment": "awaitPaymentConfirmation",
+    "collection": "paymentCollection",
+    "schedule": "id",
 }
 """What the contract of credit grants calls the fields of our commands."""
 

@@ -26,7 +26,7 @@ from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
 from service.logs import set_up_logs
 from service.parts import Parts
-from service.reactors import DueReactor
+from service.reactors import Reactors
 from service.reads import Threads
 from service.settings import Settings, SettingsError
 
@@ -81,7 +81,7 @@ def serve(
             reader=running.reader,
             threads=threads,
             keys=KeyRing(running.reader, admin_key),
-            reactor=DueReactor(running.ledger),
+            reactors=Reactors(running.ledger),
             runner=running.runner,
             test_clock=settings.test_clock,
         )
@@ -108,11 +108,11 @@ async def _work(running: RunningLedger) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    reactor = DueReactor(running.ledger)
-    reactor.start()
+    reactors = Reactors(running.ledger)
+    reactors.start()
     log.info("working")
     await stopping.wait()
-    await reactor.stop()
+    await reactors.stop()
 
 
 class Announced(uvicorn.Server):

@@ -4,14 +4,13 @@ from typing import Any
 
 import click
 
-from ledger.application import ConsumeCredits, Receipt, RefundDebit, SettleDue
+from ledger.application import ConsumeCredits, Receipt, RefundDebit
 from ledger.domain.credits import credits_text
-from ledger.domain.values import Kind
 from projections.entries.queries import EntriesFilter, Entry, page_of_entries
 from projections.lots.queries import lots_by_id, usable_by_currency
 from projections.paging import Window
 from service.bootstrap import RunningLedger
-from service.cli.frame import ExampledGroup, instant, lots_filter, operator, show, table, with_json, with_ledger
+from service.cli.frame import ExampledGroup, instant, lots_filter, operator, settle, show, table, with_json, with_ledger
 
 COLUMN_OF = {
     "position": "position",
@@ -28,7 +27,6 @@ COLUMN_OF = {
 """The columns of a ledger, and what each shows."""
 BALANCE_COLUMNS = ("currency", "granted", "consumed", "available", "valid until")
 LIMIT_MAX = 10_000
-SETTLED_POOLS_MAX = 1000
 
 
 @click.group("credits", cls=ExampledGroup, example="credit-ledger credits balance --customer acme")
@@ -93,6 +91,7 @@ def refund(
 def balance(running: RunningLedger, customer: str, currency: str | None, resource: str | None, as_json: bool) -> None:
     """What can be used at this instant, by currency."""
     wanted = lots_filter(customer, currency, resource)
+    settle(running, wanted.holder)
     with running.reader.snapshot() as snapshot:
         found = usable_by_currency(snapshot, wanted)
     rows = [
@@ -120,7 +119,7 @@ def ledger(
     """Every change of a customer's credits, newest first, with the balance after it."""
     lots = lots_filter(customer, currency, resource)
     wanted = EntriesFilter(lots.kind, lots.holder, lots.resource, lots.currency)
-    _settle(running, wanted.holder)
+    settle(running, wanted.holder)
     with running.reader.snapshot() as snapshot:
         page = page_of_entries(snapshot, wanted, Window(limit))
         grants = lots_by_id(snapshot, {entry.lot for entry in page.rows})
@@ -147,12 +146,6 @@ def _facts(entry: Entry, readable_id: str | None) -> dict[str, Any]:
         "transactionId": entry.transaction_id,
         "actor": f"{entry.actor_kind}:{entry.actor_key}",
     }
-
-
-def _settle(running: RunningLedger, holder: str) -> None:
-    """Have written what is due for this holder, so that it stands in his ledger."""
-    due = running.ledger.due_pools(SETTLED_POOLS_MAX, kind=Kind.CREDIT_GRANT, holder=holder)
-    running.ledger.execute_many_blocking([SettleDue(due_pool=pool) for pool in due])
 
 
 def _show_receipt(receipt: Receipt, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 import psycopg
 
+from ledger.application import SettleDue
 from ledger.domain.instants import Instant, instant_from_text, instant_text
 from ledger.domain.values import Actor, ActorKind, Kind, text_of
 from ledger.store.database import Database, UnusableDatabase
@@ -26,6 +27,7 @@ from service.settings import Settings, SettingsError, read_settings
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 UNUSABLE = (SettingsError, UnusableDatabase, EmbeddedPostgresError)
+SETTLED_POOLS_MAX = 1000
 CLI_WORDS = {
     "holder": "--customer",
     "currency": "--currency",
@@ -50,6 +52,24 @@ CLI_WORDS = {
     "name": "--name",
     "holders": "--holder",
     "keyId": "KEY-ID",
+    "creditGrantId": "GRANT",
+    "paymentCollection": "--state",
+    "paymentCollectionMethod": "--payment",
+    "invoice": "--invoice",
+    "invoice.billingId": "--invoice",
+    "schedule": "SCHEDULE",
+    "amountPerPeriod": "--amount",
+    "billingPeriod": "--period",
+    "cadence": "--cadence",
+    "anchorAt": "--anchor-at",
+    "rollover.maxAmount": "--rollover-max",
+    "rollover.expiresAfterPeriods": "--rollover-periods",
+    "thresholdValue": "--threshold",
+    "targetBalance": "--target",
+    "maxSpendLimit": "--max-spend",
+    "grantExpirationPeriod": "--lasts",
+    "unitPrice": "--unit-price",
+    "unitPrice.currency": "--price-currency",
 }
 """What the command line calls the fields of commands."""
 
@@ -126,6 +146,12 @@ def operator() -> Actor:
         return Actor(ActorKind.OPERATOR, getpass.getuser())
     except (KeyError, OSError):
         return Actor(ActorKind.OPERATOR, str(os.getuid()))
+
+
+def settle(running: RunningLedger, holder: str) -> None:
+    """Have written what is due on a customer's pools, so that it shows, worker or no worker."""
+    due = running.ledger.due_pools(SETTLED_POOLS_MAX, kind=Kind.CREDIT_GRANT, holder=holder)
+    running.ledger.execute_many_blocking([SettleDue(due_pool=pool) for pool in due])
 
 
 def lots_filter(customer: str, currency: str | None, resource: str | None, status: str | None = None) -> LotsFilter:

@@ -4,17 +4,18 @@ from typing import Any
 
 import click
 
-from ledger.application import IssueGrant, VoidGrant
+from ledger.application import InvoiceTold, IssueGrant, MarkInvoicePaid, RecordGrantPayment, UpdateGrant, VoidGrant
 from ledger.application.inputs import id_of
 from ledger.domain.credits import credits_text
 from ledger.domain.instants import Instant
-from ledger.domain.refusals import CreditGrantNotFound
+from ledger.domain.refusals import CreditGrantNotFound, InvalidArgument
+from ledger.domain.values import InvoiceStatus, PaymentCollection, PaymentMethod
 from ledger.store.documents import load_documents
 from projections.lots.queries import LotRow, LotStatus, grant_named, page_of_lots
 from projections.paging import Window
 from projections.reading import Snapshot
 from service.bootstrap import RunningLedger
-from service.cli.frame import ExampledGroup, instant, lots_filter, operator, show, table, with_json, with_ledger
+from service.cli.frame import ExampledGroup, instant, lots_filter, operator, settle, show, table, with_json, with_ledger
 
 COLUMNS = ("grant", "type", "status", "currency", "resource", "amount", "consumed", "remaining", "expires", "name")
 PAGE_MAX = 10_000
@@ -37,6 +38,7 @@ def grants_group() -> None:
 @click.option("--resource", help="Only for this resource; none: the customer's own pool.")
 @click.option("--cost", default="0", help="Fiat cost of the whole grant, in full units.")
 @click.option("--cost-currency", default="USD", help="ISO 4217 code of the cost.")
+@click.option("--payment", default="NONE", type=click.Choice(list(PaymentMethod)), help="How the cost is collected.")
 @click.option("--effective-at", help="When it begins, ISO 8601 with zone; default: now.")
 @click.option("--expire-at", help="When it ends; default: never.")
 @click.option("--priority", default="50", help="0 to 100; lower is used first.")
@@ -56,6 +58,7 @@ def issue(running: RunningLedger, as_json: bool, effective_at: str | None, expir
             resource=given["resource"],
             cost=given["cost"],
             cost_currency=given["cost_currency"],
+            payment_method=given["payment"],
             effective_at=instant(effective_at, "effectiveAt"),
             expires_at=instant(expire_at, "expireAt"),
             priority=given["priority"],
@@ -64,6 +67,86 @@ def issue(running: RunningLedger, as_json: bool, effective_at: str | None, expir
             actor=operator(),
         )
     )
+    _show_grant(running, receipt.stream_id, as_json, receipt.position)
+
+
+@grants_group.command("update", example="credit-ledger grants update cg-0123456789abcdef --priority 10 --no-expiry")
+@click.argument("grant", metavar="GRANT")
+@click.option("--name", help="The grant's display name.")
+@click.option("--effective-at", help="When it begins; only before it has begun.")
+@click.option("--expire-at", help="When it ends.")
+@click.option("--no-expiry", is_flag=True, help="It never ends.")
+@click.option("--priority", help="0 to 100; lower is used first.")
+@click.option("--comment", help="For people.")
+@click.option("--no-comment", is_flag=True, help="Take the comment away.")
+@click.option("--key", help="Idempotency key.")
+@with_json
+@with_ledger
+def update(running: RunningLedger, grant: str, as_json: bool, **given: Any) -> None:
+    """Change a grant's terms and texts; its amount and cost never change."""
+    clears = [name for name, option in (("expireAt", "no_expiry"), ("comment", "no_comment")) if given[option]]
+    receipt = running.blocking.execute(
+        UpdateGrant(
+            grant=grant,
+            display_name=given["name"],
+            effective_at=instant(given["effective_at"], "effectiveAt"),
+            expires_at=instant(given["expire_at"], "expireAt"),
+            priority=given["priority"],
+            comment=given["comment"],
+            clears=tuple(clears),
+            idempotency_key=given["key"],
+            actor=operator(),
+        )
+    )
+    _show_grant(running, receipt.stream_id, as_json, receipt.position)
+
+
+@grants_group.command(
+    "record-payment",
+    example="credit-ledger grants record-payment cg-0123456789abcdef --state NOT_REQUIRED",
+)
+@click.argument("grant", metavar="GRANT")
+@click.option("--state", required=True, type=click.Choice(list(PaymentCollection)), help="NOT_REQUIRED: it is paid.")
+@click.option("--invoice", help="The latest invoice's id, where it is billed.")
+@click.option("--invoice-status", type=click.Choice(list(InvoiceStatus)), help="Needed with --invoice.")
+@click.option("--key", help="Idempotency key.")
+@with_json
+@with_ledger
+def record_payment(
+    running: RunningLedger,
+    grant: str,
+    state: str,
+    invoice: str | None,
+    invoice_status: str | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Record how far the payment of a grant has come, and its latest invoice."""
+    told = None
+    if invoice is not None and invoice_status is not None:
+        told = InvoiceTold(billing_id=invoice, status=InvoiceStatus(invoice_status))
+    elif invoice is not None or invoice_status is not None:
+        raise InvalidArgument("invoice", "must be given with its status, and the status with the invoice")
+    receipt = running.blocking.execute(
+        RecordGrantPayment(
+            grant=grant,
+            collection=PaymentCollection(state),
+            invoice=told,
+            idempotency_key=key,
+            actor=operator(),
+        )
+    )
+    _show_grant(running, receipt.stream_id, as_json, receipt.position)
+
+
+@grants_group.command("mark-invoice-paid", example="credit-ledger grants mark-invoice-paid cg-0123456789abcdef")
+@click.argument("grant", metavar="GRANT")
+@click.option("--key", help="Idempotency key.")
+@with_json
+@with_ledger
+def mark_invoice_paid(running: RunningLedger, grant: str, key: str | None, as_json: bool) -> None:
+    """Record a grant's latest invoice as paid; its credits can be used."""
+    receipt = running.blocking.execute(MarkInvoicePaid(grant=grant, idempotency_key=key, actor=operator()))
     _show_grant(running, receipt.stream_id, as_json, receipt.position)
 
 
@@ -90,6 +173,7 @@ def void(running: RunningLedger, grant: str, reason: str | None, key: str | None
 def list_grants(running: RunningLedger, as_json: bool, limit: int, status: str | None, **given: Any) -> None:
     """A customer's grants, newest first."""
     wanted = lots_filter(given["customer"], given["currency"], given["resource"], status)
+    settle(running, wanted.holder)
     with running.reader.snapshot() as snapshot:
         page = page_of_lots(snapshot, wanted, Window(limit))
         _show(snapshot, list(page.rows), as_json)
@@ -103,6 +187,10 @@ def list_grants(running: RunningLedger, as_json: bool, limit: int, status: str |
 @with_ledger
 def show_grant(running: RunningLedger, grant: str, as_json: bool) -> None:
     """One grant, by its id or its readable id."""
+    with running.reader.snapshot() as snapshot:
+        row = grant_named(snapshot, id_of(grant, field="id"))
+    if row is not None:
+        settle(running, row.holder)
     _show_grant(running, grant, as_json)
 
 
@@ -162,6 +250,7 @@ def _facts(row: LotRow, now: Instant, texts: dict[str, Any]) -> dict[str, Any]:
         "updatedAt": row.updated_at,
         "voidedAt": row.voided_at,
         "priority": credits_text(row.priority),
+        "paymentCollection": None if row.details is None else row.details.payment.collection,
         "comment": texts.get("comment"),
         "additionalMetaData": texts.get("metadata"),
     }

@@ -11,6 +11,8 @@ from service.bootstrap import RunningLedger
 from service.cli.credits import credits_group
 from service.cli.frame import ExampledGroup, database_here, now_of, run, show, table, with_json, with_ledger
 from service.cli.grants import grants_group
+from service.cli.recharge import recharge_group
+from service.cli.schedules import schedules_group
 from service.demo import tell_demo
 from service.doctor import Finding, examine
 from service.refusals import Exit
@@ -150,6 +152,8 @@ def demo(as_json: bool) -> None:
 
 cli.add_command(grants_group)
 cli.add_command(credits_group)
+cli.add_command(schedules_group)
+cli.add_command(recharge_group)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from graphql import (
     GraphQLError,
     InlineFragmentNode,
     IntValueNode,
+    ListValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -23,13 +24,15 @@ from ledger.domain.refusals import InvalidArgument
 from service.graphql.paging import PAGE_DEFAULT, PAGE_MAX
 
 DEPTH_MAX = 16
-COST_MAX = 20_000
-"""A field costs 1, a write 50, and what stands below a page as often as the page is long."""
+COST_MAX = 30_000
+"""A field costs 1, a write 50, and what stands below a page or a list of writes as often as that is long."""
 WRITE_COST = 50
 TOKENS_MAX = 4_000
 INTROSPECTION = frozenset({"__schema", "__type"})
 INTROSPECTION_COST_MAX = 100_000
 """The usual query of tools costs two thirds of this. Its depth is bounded by GraphQL's own rule."""
+LISTS = {"creditUsage": 1, "series": 50, "points": 32, "grantSchedules": PAGE_MAX}
+"""About how many items fields have that have no pages."""
 INTROSPECTED_LISTS = {
     "types": 40,
     "fields": 5,
@@ -112,14 +115,25 @@ class Budget:
                     self.spend(node.selection_set, depth, times)
 
     def items_of(self, node: FieldNode) -> int:
-        """How many items a field asks for; 1 for what is no list with pages."""
+        """How many items a field asks for; 1 for what is no list."""
+        if node.name.value in LISTS:
+            return LISTS[node.name.value]
         for argument in node.arguments or ():
             if argument.name.value == "input":
+                writes = self._value(argument.value, "consumptions")
+                if writes is not None:
+                    return self._length(writes)
                 paging = self._value(argument.value, "paging")
                 asked = [self._value(paging, name) for name in ("first", "last")]
                 sizes = [int(size) for size in asked if isinstance(size, int | float) and 0 <= size <= PAGE_MAX]
                 return min(max(sizes, default=PAGE_DEFAULT), PAGE_MAX)
         return 1
+
+    def _length(self, value: Any) -> int:
+        """How long a list of an input is; GraphQL takes a single item for a list of one."""
+        if isinstance(value, ListValueNode):
+            return len(value.values)
+        return len(value) if isinstance(value, list) else 1
 
     def _value(self, value: Any, name: str) -> Any:
         """A field of an input: written out in the document, or given in a variable or as its default."""

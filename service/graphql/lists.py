@@ -7,9 +7,17 @@ from typing import Self
 
 import strawberry
 
-from ledger.domain.events import Debited, Expired, Granted, Refunded, Voided
+from ledger.domain.events import (
+    Debited,
+    Expired,
+    Granted,
+    GrantPaymentRecorded,
+    GrantUpdated,
+    Refunded,
+    Voided,
+)
 from ledger.domain.instants import Instant, instant_text
-from projections.entries.queries import EntriesFilter, Entry, count_entries
+from projections.entries.queries import ROLLED_OVER, EntriesFilter, Entry, count_entries
 from projections.lots.queries import LotRow, LotsFilter, Usable, count_lots
 from projections.paging import Page
 from service.graphql.context import Info
@@ -36,11 +44,14 @@ WIRE_TYPES = {
     Refunded.TOPIC: CreditLedgerEventType.CREDITS_REFUNDED,
     Voided.TOPIC: CreditLedgerEventType.CREDITS_VOIDED,
     Expired.TOPIC: CreditLedgerEventType.CREDITS_EXPIRED,
+    ROLLED_OVER: CreditLedgerEventType.CREDITS_ROLLED_OVER,
+    GrantUpdated.TOPIC: CreditLedgerEventType.CREDITS_UPDATED,
+    GrantPaymentRecorded.TOPIC: CreditLedgerEventType.CREDITS_UPDATED,
 }
 
 
 def topics_of(wanted: list[CreditLedgerEventType] | None) -> tuple[str, ...] | None:
-    """The events that stand behind these types; those that nothing writes yet have none."""
+    """The types of entries that stand behind these."""
     return None if wanted is None else tuple(topic for topic, wire in WIRE_TYPES.items() if wire in wanted)
 
 

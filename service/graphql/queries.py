@@ -15,7 +15,6 @@ from projections.lots.queries import (
     page_of_lots,
     usable_by_currency,
 )
-from service.access import Right
 from service.graphql.context import Info
 from service.graphql.inputs import CreditBalanceSummaryInput, CreditLedgerInput, GetCreditGrantsInput
 from service.graphql.lists import (
@@ -26,7 +25,10 @@ from service.graphql.lists import (
     topics_of,
 )
 from service.graphql.paging import window_of
+from service.graphql.recharges import RechargeQueries
+from service.graphql.schedules import ScheduleQueries
 from service.graphql.types import CreditGrant
+from service.graphql.usage import CreditUsage, CreditUsageInput, credit_usage
 from service.reads import position_of
 
 GRANTS = Kind.CREDIT_GRANT
@@ -52,13 +54,17 @@ def named_by(wanted: CreditBalanceSummaryInput | CreditLedgerInput | GetCreditGr
 
 
 @strawberry.type
-class Query:
+class Query(ScheduleQueries, RechargeQueries):
     @strawberry.field(description="A grant by its id or its grantId.")
     async def credit_grant(self, info: Info, id: str) -> CreditGrant | None:  # the contract's word
         name = id_of(id, field="id")
-        row, now = await info.context.ask(lambda snapshot: (grant_named(snapshot, name), snapshot.now))
+        row = await info.context.ask(lambda snapshot: grant_named(snapshot, name))
         if row is None or not info.context.caller.knows(row.holder):
             raise CreditGrantNotFound(name)
+        row, now = await info.context.ask(
+            lambda snapshot: (grant_named(snapshot, name), snapshot.now), holder=row.holder
+        )
+        assert row is not None
         return CreditGrant(row=row, now=now)
 
     @strawberry.field(description="The grants of a customer, newest first. No resourceId: the customer's own pool.")
@@ -96,12 +102,15 @@ class Query:
         named = named_by(input)
         wanted = EntriesFilter(GRANTS, named.holder, named.resource, named.currency, topics_of(input.event_type))
         window = window_of(input.paging, "entry")
-        info.context.caller.require(Right.READ)
-        info.context.caller.require_holder(named.holder)
-        await info.context.settle(GRANTS, named.holder)
         page, now = await info.context.ask(
             lambda snapshot: (page_of_entries(snapshot, wanted, window), snapshot.now),
             holder=named.holder,
             at_least=named.at_least,
         )
         return CreditLedgerConnection.of(page, now, wanted)
+
+    @strawberry.field(
+        description="What a customer used in a window, as series of points, net of refunds at the instant of the use."
+    )
+    async def credit_usage(self, info: Info, input: CreditUsageInput) -> CreditUsage | None:
+        return await credit_usage(info, input)

@@ -24,6 +24,7 @@ from ledger.domain.instants import instant_from_text, instant_text
 from ledger.domain.refusals import InvalidArgument
 
 NUMBER_CHARACTERS_MAX = 400
+DEFAULT_PRIORITY = Decimal(50)
 Currency = NewType("Currency", str)
 
 
@@ -190,9 +191,23 @@ def units_of_float(number: float, *, field: str, has_twin: bool = False) -> Cred
     return credits_of_float(number.text if isinstance(number, WireFloat) else number, field=field, has_twin=has_twin)
 
 
-def amount_given(amount: float | None, exact: Decimal | None) -> Decimal | None:
+def amount_given(amount: float | None, exact: Decimal | None, *, field: str = "amount") -> Decimal | None:
     """The amount of a mutation, above zero; None if there is none. Refuses: InvalidArgument, by the field it was in."""
-    units = units_given(amount, exact, field="amount")
+    units = units_given(amount, exact, field=field)
     if units == 0:
-        raise InvalidArgument("amount" if exact is None else "amountExact", "must be above zero")
+        raise InvalidArgument(field if exact is None else f"{field}Exact", "must be above zero")
     return None if units is None else credits_decimal(units)
+
+
+def priority_given(given: float | None, exact: Decimal | None) -> Decimal | None:
+    """A place in the burn-down order, if one was given. Refuses: InvalidArgument."""
+    units = units_given(given, exact, field="priority")
+    return None if units is None else credits_decimal(units)
+
+
+def amount_of(amount: float | None, exact: Decimal | None, *, field: str = "amount") -> Decimal:
+    """The amount that a mutation needs. Refuses: InvalidArgument."""
+    given = amount_given(amount, exact, field=field)
+    if given is None:
+        raise InvalidArgument(field, f"must be given, as {field} or as {field}Exact")
+    return given

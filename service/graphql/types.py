@@ -10,7 +10,10 @@ from uuid import UUID
 import strawberry
 from strawberry.scalars import JSON
 
+from ledger.domain.credits import credits_of, credits_text
+from ledger.domain.grant_details import Invoice
 from ledger.domain.instants import Instant
+from ledger.domain.values import InvoiceStatus, StreamId
 from projections.lots.queries import LotRow
 from service.graphql.context import Info
 from service.graphql.fields import shows
@@ -61,22 +64,45 @@ class Money:
     amount_exact: Decimal = shows(lambda it: exact_of(it.units))
 
 
-@strawberry.type
+@strawberry.enum
+class PaymentCollectionMethod(Enum):
+    NONE = "NONE"
+    INVOICE = "INVOICE"
+    CHARGE = "CHARGE"
+
+
+@strawberry.type(description="The latest invoice of a grant, as the one who bills told it.")
 class CreditGrantInvoice:
-    billing_id: str
-    status: CreditGrantInvoiceStatus
-    created_at: datetime
-    updated_at: datetime
-    due_date: datetime | None
-    currency: str | None
-    total: float | None
-    total_exact: Decimal | None
-    amount_due: float | None
-    amount_due_exact: Decimal | None
-    requires_action: bool
-    error_message: str | None
-    payment_url: str | None
-    pdf_url: str | None
+    invoice: strawberry.Private[Invoice]
+
+    billing_id: str = shows(lambda it: it.invoice.billing_id)
+    status: CreditGrantInvoiceStatus = shows(lambda it: CreditGrantInvoiceStatus(it.invoice.status.value))
+    created_at: datetime = shows(lambda it: it.invoice.created_at)
+    updated_at: datetime = shows(lambda it: it.invoice.updated_at)
+    due_date: datetime | None = shows(lambda it: it.invoice.due_at)
+    currency: str | None = shows(lambda it: it.invoice.currency)
+    total: float | None = shows(lambda it: None if it.invoice.total is None else float(it.invoice.total))
+    total_exact: Decimal | None = shows(lambda it: _exact(it.invoice.total))
+    amount_due: float | None = shows(lambda it: None if it.invoice.amount_due is None else float(it.invoice.amount_due))
+    amount_due_exact: Decimal | None = shows(lambda it: _exact(it.invoice.amount_due))
+    requires_action: bool = shows(lambda it: it.invoice.requires_action)
+
+    @strawberry.field
+    async def error_message(self, info: Info) -> str | None:
+        return None if self.invoice.status is InvoiceStatus.PAID else await self._text(info, "error_message")
+
+    @strawberry.field
+    async def payment_url(self, info: Info) -> str | None:
+        return await self._text(info, "payment_url")
+
+    @strawberry.field
+    async def pdf_url(self, info: Info) -> str | None:
+        return await self._text(info, "pdf_url")
+
+    async def _text(self, info: Info, name: str) -> str | None:
+        if self.invoice.texts is None:
+            return None
+        return (await info.context.documents.load(self.invoice.texts.document_id) or {}).get(name)
 
 
 @strawberry.type(description="Credits given to a customer: drawn down until used up, expired or void.")
@@ -118,16 +144,18 @@ class CreditGrant:
     updated_at: datetime = shows(lambda it: it.row.updated_at, "When the last event of this grant was recorded.")
     expire_at: datetime | None = shows(lambda it: it.row.expires_at)
     voided_at: datetime | None = shows(lambda it: it.row.voided_at)
-    invoice_id: str | None = shows(lambda it: None)
-    latest_invoice: CreditGrantInvoice | None = shows(lambda it: None)
+    invoice_id: str | None = shows(lambda it: None if it.invoice is None else it.invoice.billing_id)
+    latest_invoice: CreditGrantInvoice | None = shows(
+        lambda it: None if it.invoice is None else CreditGrantInvoice(invoice=it.invoice)
+    )
     payment_collection: PaymentCollection = shows(
-        lambda it: PaymentCollection.PROCESSING if it.row.awaiting_payment else PaymentCollection.NOT_REQUIRED,
-        "NOT_REQUIRED also once paid.",
+        lambda it: PaymentCollection(it.row.details.payment.collection.value), "NOT_REQUIRED also once paid."
     )
     priority: float = shows(lambda it: float_of(it.row.priority), "Lower is used first; 0 to 100.")
     priority_exact: Decimal = shows(lambda it: exact_of(it.row.priority))
     automatic_recharge_configuration_id: UUID | None = shows(
-        lambda it: None, "The recharge configuration that made the grant."
+        lambda it: None if it.row.details.recharge is None else UUID(it.row.details.recharge.configuration_id),
+        "The recharge configuration that made the grant.",
     )
 
     @strawberry.field
@@ -139,9 +167,18 @@ class CreditGrant:
         return (await self._texts(info)).get("metadata")
 
     rolled_over_from: str | None = shows(
-        lambda it: None, "The grantId of the grant whose remainder this one carries on."
+        lambda it: None if it.row.details.rolled_over_from is None else it.row.details.rolled_over_from.readable_id,
+        "The grantId of the grant whose remainder this one carries on.",
     )
-    rolled_over_to: str | None = shows(lambda it: None, "The grantId of the grant that this one's remainder went to.")
+
+    @strawberry.field(description="The grantId of the grant that this one's remainder went to.")
+    async def rolled_over_to(self, info: Info) -> str | None:
+        return None if self.row.rolled_over_to is None else await info.context.names.load(self.row.rolled_over_to)
+
+    @property
+    def invoice(self) -> Invoice | None:
+        assert self.row.details is not None
+        return self.row.details.payment.invoice
 
     async def _texts(self, info: Info) -> Mapping[str, Any]:
         if self.texts is not None:
@@ -166,7 +203,7 @@ class CreditDraw:
 
     @strawberry.field
     async def grant_id(self, info: Info) -> str:
-        return (await info.context.issued.load(self.credit_grant_id)).readable_id or ""  # type: ignore[arg-type]  # a stream's id, as text
+        return await info.context.names.load(StreamId(self.credit_grant_id))
 
     amount: float = shows(lambda it: float_of(it.units))
     amount_exact: Decimal = shows(lambda it: exact_of(it.units))
@@ -183,3 +220,8 @@ class CreditUsageState:
     current_usage_exact: Decimal = shows(lambda it: exact_of(it.used))
     usage_limit: float = shows(lambda it: float_of(it.granted))
     usage_limit_exact: Decimal = shows(lambda it: exact_of(it.granted))
+
+
+def _exact(money: Decimal | None) -> Decimal | None:
+    """Money in its shortest text."""
+    return None if money is None else Decimal(credits_text(credits_of(money)))

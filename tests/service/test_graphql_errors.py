@@ -47,7 +47,7 @@ def test_what_is_missing_is_told_with_exact_twins(service: Service, customer: st
             "data": {"consumeCredits": None},
             "errors": [
                 {
-                    "message": "1 credits requested, 0.3 available, 0.7 short",
+                    "message": "1 credit requested, 0.3 available, 0.7 short",
                     "path": ["consumeCredits"],
                     "locations": [{"line": 1, "column": 42}],
                     "extensions": {

@@ -18,6 +18,7 @@ READ = {
         query ($input: CreditBalanceSummaryInput!) { creditBalanceSummary(input: $input) { customerId } }
     """,
     "creditsLedger": "query ($input: CreditLedgerInput!) { creditsLedger(input: $input) { totalCount } }",
+    "creditUsage": "query ($input: CreditUsageInput!) { creditUsage(input: $input) { customerId } }",
 }
 FAR = str(10**17)
 GARBAGE = ["", "-1", "+1", "1.5", "1e3", "0x1", "abc", "1 2", "1_000", "9" * 19, "9" * 5_000, "\u0661", "null"]

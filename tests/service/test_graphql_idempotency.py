@@ -202,15 +202,24 @@ def test_a_key_is_free_for_another_operation(service: Service, customer: str) ->
     assert (used["replayed"], refunded["replayed"], voided["status"]) == (False, False, "VOIDED")
 
 
-def test_a_key_is_free_for_another_debit_and_another_grant(service: Service, customer: str) -> None:
+def test_a_key_of_a_refund_is_the_holders_and_not_free_for_another_debit_of_his(
+    service: Service, customer: str
+) -> None:
+    """Of two refunds under one key, one happens; it does not matter that the debits differ."""
+    debits: list[str] = []
+    for holder in (customer, customer, f"{customer}-2"):
+        grant_of(service, holder)
+        debits.append(use_of(service, holder, idempotencyKey=f"{len(debits)}")["transactionId"])
+    asked = [{"transactionId": debit, "idempotencyKey": "key"} for debit in debits]
+    assert service.data(REFUND, input=asked[0])["refundCredits"]["replayed"] is False
+    refusal = service.refusal(REFUND, input=asked[1])
+    assert (refusal["code"], refusal["differing"]) == ("IdempotencyKeyReused", ["transactionId"])
+    assert service.data(REFUND, input=asked[0])["refundCredits"]["replayed"] is True
+    assert service.data(REFUND, input=asked[2])["refundCredits"]["replayed"] is False
+
+
+def test_a_key_is_free_for_another_grant(service: Service, customer: str) -> None:
     grants = [grant_of(service, customer)["id"] for _ in range(2)]
-    debits = [use_of(service, customer, idempotencyKey=str(n))["transactionId"] for n in range(2)]
-    refunds = [
-        service.data(REFUND, input={"transactionId": debit, "idempotencyKey": "key"})["refundCredits"]
-        for debit in debits
-    ]
-    assert [refund["refundedTransactionId"] for refund in refunds] == debits
-    assert [refund["replayed"] for refund in refunds] == [False, False]
     for grant in grants:
         assert service.data(VOID, input={"id": grant, "idempotencyKey": "key"})["voidCreditGrant"]["id"] == grant
 

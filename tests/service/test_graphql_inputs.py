@@ -237,4 +237,11 @@ def test_a_priority_is_from_0_to_100(service: Service, customer: str, priority: 
 def test_another_priority_is_refused(service: Service, customer: str, priority: float) -> None:
     field, reason = refused(service, CREATE, **GRANT | {"customerId": customer, "priority": priority})
     assert field == "priority"
-    assert "priorityExact" not in reason  # there is no such input
+    assert ("priorityExact" in reason) == (priority == 33.33333333333333)
+
+
+def test_a_priority_is_given_once_as_a_number_or_exactly(service: Service, customer: str) -> None:
+    exact = "33.333333333"
+    assert grant_of(service, customer, priorityExact=exact)["priorityExact"] == exact
+    both = GRANT | {"customerId": customer, "priority": 5, "priorityExact": "5"}
+    assert refused(service, CREATE, **both)[0] == "priority"

@@ -1,6 +1,7 @@
 """Instants at the GraphQL door: ISO 8601 with a zone, real, at most microseconds; answered in UTC."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -112,7 +113,12 @@ def test_a_grant_expires_after_it_begins(
     service: Service, customer: str, effective_at: str | None, expire_at: str
 ) -> None:
     given = GRANT | {"customerId": customer, "effectiveAt": effective_at, "expireAt": expire_at}
-    assert service.refusal(CREATE, input=given) == {"code": "ExpireAtMustBeLaterThanEffectiveAtError"}
+    refusal = service.refusal(CREATE, input=given)
+    assert refusal.pop("code") == "ExpireAtMustBeLaterThanEffectiveAtError"
+    told = {name: datetime.fromisoformat(instant) for name, instant in refusal.items()}
+    assert told == {
+        "expireAt": datetime.fromisoformat(expire_at), "effectiveAt": datetime.fromisoformat(effective_at or NOW),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("expire_at", [NOW, "2026-01-31T11:59:59.999999Z", "2025-06-01T00:00:00Z"])

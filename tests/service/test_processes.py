@@ -109,7 +109,7 @@ def test_a_worker_follows_the_log_for_a_process_that_only_serves(database: Datab
             grants, position, stale = listed(service, "acme")
             assert (grants, stale) == (made, False)
             assert position == len(made)
-        assert service.http.get("/readyz").json()["readModels"] == {"balances": "20", "lots": "20", "entries": "20"}
+        assert set(service.http.get("/readyz").json()["readModels"].values()) == {"20"}
 
 
 def test_what_falls_due_is_written_by_the_worker_at_its_instant_though_nobody_asks(
@@ -162,7 +162,7 @@ def test_without_a_worker_reads_answer_from_where_it_stopped_and_writes_are_take
         ready = service.http.get("/readyz")
         assert ready.status_code == 200, "reads that are a little behind are no reason to send nobody here"
         assert ready.json()["head"] == "8"
-        assert ready.json()["readModels"] == {"balances": "3", "lots": "3", "entries": "3"}
+        assert set(ready.json()["readModels"].values()) == {"3"}
 
 
 def test_a_process_that_only_serves_may_be_started_before_any_worker(database: Database) -> None:

@@ -81,6 +81,8 @@ def test_no_two_refusals_share_a_code_and_none_is_called_as_our_own_faults_are()
         ("InsufficientCredits",                      409, Exit.REFUSED,   False),
         ("CreditGrantAlreadyVoided",                 409, Exit.REFUSED,   False),
         ("CreditGrantCannotBeVoided",                409, Exit.REFUSED,   False),
+        ("CannotUpdateExpireAtForExpiredCreditGrantError", 409, Exit.REFUSED, False),
+        ("GrantScheduleNotFound",                    404, Exit.NOT_FOUND, False),
         ("RefundExceedsDebit",                       409, Exit.REFUSED,   False),
         ("IdempotencyKeyReused",                     409, Exit.REFUSED,   False),
         ("ClockWouldGoBack",                         409, Exit.REFUSED,   False),

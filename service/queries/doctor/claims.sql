@@ -1,30 +1,59 @@
--- What the table claims holds, beside what the log says: the readable id of every grant there ever was, and for each
--- living execution credit its company, type and whether it renews. A value that is not such JSON is nobody's.
+-- What the table claims holds, beside what the log says: for every grant there ever was its readable id, and whichever
+-- part of a schedule, remainder of a grant or recharge it is; for each living execution credit its company, type and
+-- whether it renews; for each automatic recharge its pool. What is not written as these are is nobody's.
 WITH definition AS (
-    SELECT DISTINCT ON (stream_id) stream_id, holder, credit_type, rollup_type, deleted_at
-    FROM movements WHERE type = 'ledger.execution-credit-defined'
+    SELECT DISTINCT ON (stream_id) stream_id, type, holder, currency, credit_type, rollup_type, deleted_at
+    FROM movements WHERE type IN ('ledger.execution-credit-defined', 'ledger.auto-recharge-defined')
     ORDER BY stream_id, position DESC
 ),
 told AS (
-    SELECT 'GRANT_READABLE_ID' AS kind, to_jsonb(readable_id) AS value, stream_id
-    FROM movements WHERE type = 'ledger.granted' AND kind = 'CREDIT_GRANT' AND version = 1
+    SELECT claim.kind, claim.value, issued.stream_id
+    FROM movements AS issued
+    CROSS JOIN LATERAL (
+        VALUES
+        ('GRANT_READABLE_ID', to_jsonb(readable_id)),
+        (
+            'SCHEDULED_PART',
+            jsonb_build_array(grant_details #> '{scheduled,schedule_id}', grant_details #> '{scheduled,part}')
+        ),
+        ('ROLLED_OVER', grant_details #> '{rolled_over_from,grant_id}'),
+        (
+            'RECHARGE',
+            jsonb_build_array(grant_details #> '{recharge,configuration_id}', grant_details #> '{recharge,number}')
+        )
+    ) AS claim (kind, value)
+    WHERE issued.type = 'ledger.granted' AND issued.kind = 'CREDIT_GRANT' AND issued.version = 1
+        AND claim.value <> '[null, null]'
     UNION ALL
     SELECT
         'LIVE_EXECUTION_CREDIT',
         jsonb_build_array(holder, credit_type, CASE rollup_type WHEN 'ADDON' THEN 'ADDON' ELSE 'RENEWING' END),
         stream_id
-    FROM definition WHERE deleted_at IS NULL
+    FROM definition WHERE type = 'ledger.execution-credit-defined' AND deleted_at IS NULL
+    UNION ALL
+    SELECT 'AUTO_RECHARGE', jsonb_build_array(holder, currency), stream_id
+    FROM definition WHERE type = 'ledger.auto-recharge-defined'
+),
+-- Lists as the ledger writes them: texts in ASCII, whose escapes PostgreSQL can read, and whole numbers.
+spelling AS (
+    SELECT '^\[' || element || '(, ' || element || ')*\]$' AS list
+    FROM (
+        VALUES (
+            '("([ !#-\[\]-~]|\\["\\bfnrt]|\\u(?!0000|d[89a-f])[0-9a-f]{4}|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})*"'
+            || '|0|[1-9][0-9]{0,17})'
+        )
+    ) AS one (element)
 ),
 kept AS (
     SELECT
         kind,
         CASE
-            WHEN kind = 'GRANT_READABLE_ID' THEN to_jsonb(value)
-            WHEN value ~ '^\["([^"\\]|\\(["\\/bfnrt]|u[0-9a-f]{4}))*", "[A-Z_]+", "[A-Z_]+"\]$' THEN value::jsonb
+            WHEN kind IN ('GRANT_READABLE_ID', 'ROLLED_OVER') THEN to_jsonb(value)
+            WHEN value ~ list THEN value::jsonb
         END AS value,
         value AS text,
         stream_id
-    FROM claims WHERE kind IN ('GRANT_READABLE_ID', 'LIVE_EXECUTION_CREDIT')
+    FROM claims CROSS JOIN spelling
 ),
 judged AS (
     SELECT
@@ -32,13 +61,13 @@ judged AS (
         stream_id,
         CASE
             WHEN kept.text IS NULL
-                THEN 'claims lacks the ' || kind || ' ' || told.value || ' of stream ' || stream_id
+                THEN 'claims lacks the ' || kind || ' of stream ' || stream_id || ', ' || told.value
             WHEN told.kind IS NULL
-                THEN 'claims has the ' || kind || ' ' || kept.text || ' for stream ' || stream_id
-                    || ', which by the log does not hold it'
+                THEN 'claims has the ' || kind || ' of stream ' || stream_id || ', ' || kept.text
+                    || ', which by the log it does not hold'
             WHEN kept.value IS DISTINCT FROM told.value
-                THEN 'claims has the ' || kind || ' ' || kept.text || ' for stream ' || stream_id
-                    || ', which by the log holds ' || told.value
+                THEN 'claims has the ' || kind || ' of stream ' || stream_id || ', ' || kept.text
+                    || ', which by the log is ' || told.value
         END AS fault
     FROM told
     FULL JOIN kept USING (kind, stream_id)

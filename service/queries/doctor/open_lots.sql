@@ -1,34 +1,65 @@
 -- What the tables open_lots and due hold, beside what the log says: a row for each grant with a balance and for each
--- living execution credit's present lot, and for each of these that ends the instant when it does.
+-- living execution credit's present lot, and when which of these ends and which schedule grants next.
 WITH last_of_lot AS (
     SELECT DISTINCT ON (lot) stream_id, lot, kind, holder, currency, resource, lot_balance, terms_version
-    FROM events WHERE lot IS NOT NULL
+    FROM movements WHERE lot IS NOT NULL
     ORDER BY lot, position DESC
 ),
+terms AS MATERIALIZED (
+    SELECT
+        position, stream_id, version, type, kind, lot, lot_expires_at AS expires_at,
+        grant_details -> 'scheduled' AS scheduled
+    FROM movements
+    WHERE type IN ('ledger.granted', 'ledger.grant-updated', 'ledger.grant-payment-recorded')
+),
 definition AS (
-    SELECT DISTINCT ON (stream_id) stream_id, version, deleted_at
-    FROM movements WHERE type = 'ledger.execution-credit-defined'
+    SELECT DISTINCT ON (stream_id)
+        stream_id, version, type, kind, holder, currency, resource, deleted_at, definition -> 'plan' AS plan
+    FROM movements WHERE type IN ('ledger.execution-credit-defined', 'ledger.grant-schedule-defined')
     ORDER BY stream_id, position DESC
 ),
 present AS (
     SELECT DISTINCT ON (stream_id) stream_id, lot
-    FROM movements WHERE kind = 'EXECUTION_CREDIT' AND type = 'ledger.granted'
+    FROM terms WHERE kind = 'EXECUTION_CREDIT' AND type = 'ledger.granted'
     ORDER BY stream_id, position DESC
 ),
 paying AS (
-    SELECT last.*, definition.version AS definition_version, terms.lot_expires_at AS expires_at
+    SELECT last.*, definition.version AS definition_version, terms.expires_at
     FROM last_of_lot AS last
     LEFT JOIN definition USING (stream_id)
     LEFT JOIN present USING (stream_id, lot)
-    LEFT JOIN movements AS terms ON terms.stream_id = last.stream_id AND terms.version = last.terms_version
+    LEFT JOIN terms ON terms.stream_id = last.stream_id AND terms.version = last.terms_version
     WHERE CASE last.kind
         WHEN 'CREDIT_GRANT' THEN last.lot_balance > 0
         ELSE present.lot IS NOT NULL AND definition.deleted_at IS NULL
     END
 ),
-ending AS (
-    SELECT *, CASE kind WHEN 'CREDIT_GRANT' THEN 'EXPIRY' ELSE 'RENEWAL' END AS act
+part AS (
+    SELECT (scheduled ->> 'schedule_id')::uuid AS stream_id, max((scheduled ->> 'part')::integer) AS last
+    FROM terms WHERE scheduled IS NOT NULL AND type = 'ledger.granted'
+    GROUP BY 1
+),
+schedule AS (
+    SELECT
+        stream_id, kind, holder, currency, resource,
+        (plan ->> 'anchor_at')::timestamptz AS anchor_at,
+        greatest((plan ->> 'first_part')::integer, part.last + 1) AS next_part,
+        CASE WHEN plan ->> 'cadence' = 'MONTHLY' OR plan ->> 'billing_period' = 'MONTH' THEN 1 ELSE 12 END AS months
+    FROM definition
+    LEFT JOIN part USING (stream_id)
+    WHERE type = 'ledger.grant-schedule-defined' AND plan ->> 'ended_at' IS NULL
+),
+coming AS (
+    SELECT
+        stream_id, CASE kind WHEN 'CREDIT_GRANT' THEN 'EXPIRY' ELSE 'RENEWAL' END AS act, expires_at AS due_at,
+        kind, holder, currency, resource
     FROM paying WHERE expires_at IS NOT NULL
+    UNION ALL
+    SELECT
+        stream_id, 'SCHEDULE',
+        (anchor_at AT TIME ZONE 'UTC' + make_interval(months => next_part * months)) AT TIME ZONE 'UTC',
+        kind, holder, currency, resource
+    FROM schedule
 ),
 judged AS (
     SELECT
@@ -57,18 +88,18 @@ judged AS (
         stream_id,
         CASE
             WHEN kept.due_at IS NULL
-                THEN 'due lacks the ' || act || ' of stream ' || stream_id || ' at ' || ending.expires_at
-            WHEN ending.lot IS NULL
-                THEN 'due has the ' || act || ' of stream ' || stream_id || ', which by the log does not end'
+                THEN 'due lacks the ' || act || ' of stream ' || stream_id || ' at ' || coming.due_at
+            WHEN coming.due_at IS NULL
+                THEN 'due has the ' || act || ' of stream ' || stream_id || ', which by the log will not come'
             WHEN (kept.due_at, kept.kind, kept.holder, kept.currency, kept.resource)
-                IS DISTINCT FROM (ending.expires_at, ending.kind, ending.holder, ending.currency, ending.resource)
+                IS DISTINCT FROM (coming.due_at, coming.kind, coming.holder, coming.currency, coming.resource)
                 THEN concat(
                     'due has another ', act, ' for stream ', stream_id, ' than the log, which says: at ',
-                    ending.expires_at, ', pool (',
-                    concat_ws(', ', ending.kind, ending.holder, ending.currency, ending.resource), ')'
+                    coming.due_at, ', pool (',
+                    concat_ws(', ', coming.kind, coming.holder, coming.currency, coming.resource), ')'
                 )
         END
-    FROM ending
+    FROM coming
     FULL JOIN due AS kept USING (stream_id, act)
 )
 SELECT

@@ -6,7 +6,7 @@ WITH summed AS (
             PARTITION BY kind, holder, currency, resource ORDER BY position ROWS UNBOUNDED PRECEDING
         ) AS balance
     FROM movements
-    WHERE lot IS NOT NULL AND (amount IS NOT NULL OR pool_balance IS NOT NULL)
+    WHERE num_nonnulls(lot, amount, pool_balance) > 0
 ),
 judged AS (
     SELECT
