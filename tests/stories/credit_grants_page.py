@@ -1,0 +1,179 @@
+"""Runs docs/credit-grants.md; `python -m tests.stories.credit_grants_page` writes the answers of a real run into it.
+
+A step of the page is a request and the JSON block with its answer, which is replaced by the real one:
+
+- a `graphql` block, if need be followed by a JSON block with its variables before the one with the answer, and preceded
+  by an `http` block with headers;
+- a `sh` block, run with ADDRESS and KEY in its environment.
+
+An `http` block that begins with POST sets the test clock. Ids are new in each run. The page keeps its own: an id of the
+page stands for the one that a run gave in the same place of an answer, from there on in requests and answers alike.
+"""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.service.serving import Service, serving
+
+PATH = Path(__file__).parent.parent.parent / "docs" / "credit-grants.md"
+WIDTH, FIELDS_WIDTH = 105, 90
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\bcg-[0-9a-z]{12,}")
+SET_CLOCK = re.compile(r'POST /test/clock \{"now": "(.*)"\}\n')
+
+
+class Block(NamedTuple):
+    """A fenced block: its language and its text, and where in the page that stands."""
+
+    language: str
+    text: str
+    start: int
+    end: int
+
+
+class Step(NamedTuple):
+    """A request with its answer, or a setting of the clock, which has none."""
+
+    request: Block
+    answer: Block | None = None
+    variables: str = "{}"
+    headers: str = ""
+
+
+@dataclass
+class Ids:
+    """Which id of a run stands behind each id of the page."""
+
+    live: dict[str, str] = field(default_factory=dict)
+    page: dict[str, str] = field(default_factory=dict)
+
+    def meet(self, on_page: Any, live: Any) -> None:
+        """Take in the ids that an answer has where the page's answer has one."""
+        match on_page, live:
+            case dict(), dict():
+                for name, value in live.items():
+                    self.meet(on_page.get(name), value)
+            case list(), list():
+                for one, other in zip(on_page, live, strict=False):
+                    self.meet(one, other)
+            case str(), str():
+                for one, other in zip(ID.findall(on_page), ID.findall(live), strict=False):
+                    if one not in self.live and other not in self.page:
+                        self.live[one], self.page[other] = other, one
+
+    def to_live(self, text: str) -> str:
+        return ID.sub(lambda found: self.live[found[0]], text)
+
+    def to_page(self, text: str) -> str:
+        """An id that the page does not know yet stays as it is, so that the page learns it."""
+        return ID.sub(lambda found: self.page.get(found[0], found[0]), text)
+
+
+def steps_of(page: str) -> Iterator[Step]:
+    """What the page does, in its order."""
+    blocks = [Block(found[1], found[2], *found.span(2)) for found in BLOCK.finditer(page)]
+    headers = ""
+    for number, block in enumerate(blocks):
+        if block.language == "http" and not block.text.startswith("POST"):
+            headers = block.text
+        elif block.language == "http":
+            yield Step(block)
+        elif block.language in {"graphql", "sh"}:
+            following = next(n for n in count(number + 1) if n == len(blocks) or blocks[n].language != "json")
+            *variables, answer = blocks[number + 1 : following]
+            yield Step(block, answer, variables[0].text if variables else "{}", headers)
+            headers = ""
+
+
+@dataclass
+class Run:
+    """One run of the page on a service in test mode, whose ledger is empty at first."""
+
+    service: Service
+    ids: Ids = field(default_factory=Ids)
+    position: str = "0"
+    """Of the last answer. A read waits for it: a busy machine makes the run slower, not its answers older."""
+
+    def answer_to(self, step: Step) -> Any:
+        text = self.ids.to_live(step.request.text)
+        match step.request.language:
+            case "http":
+                setting = SET_CLOCK.fullmatch(text)
+                assert setting is not None, text
+                return self.service.set_clock(setting[1]).raise_for_status().json()
+            case "sh":
+                environment = {"PATH": os.environ["PATH"], "ADDRESS": self.service.url, "KEY": self.service.key}
+                return json.loads(subprocess.check_output(["bash", "-euc", text], env=environment, text=True))
+            case _:
+                return self._graphql(text, step)
+
+    def _graphql(self, text: str, step: Step) -> Any:
+        headers = {"X-Ledger-At-Least": self.position}
+        headers |= dict(line.split(": ", 1) for line in step.headers.splitlines())
+        answer = self.service.graphql(text, headers, **json.loads(self.ids.to_live(step.variables)))
+        assert answer.status_code == 200, (text, answer.text)
+        self.position = answer.headers["X-Ledger-Position"]
+        return answer.json()
+
+
+def executed(page: str, service: Service) -> str:
+    """The page with the answers of a service."""
+    run = Run(service)
+    parts, end = [], 0
+    for step in steps_of(page):
+        answer = run.answer_to(step)
+        if step.answer is not None:
+            if step.answer.text:
+                run.ids.meet(json.loads(step.answer.text), answer)
+            parts += [page[end : step.answer.start], run.ids.to_page(shown(answer)), "\n"]
+            end = step.answer.end
+    return "".join([*parts, page[end:]])
+
+
+def shown(value: Any, taken: int = 0, indent: int = 0) -> str:
+    """JSON in few lines; `taken` is how much of the first line is used already, `indent` how far it is indented."""
+    flat = json.dumps(value)
+    if taken + len(flat) <= WIDTH or not isinstance(value, dict | list):
+        return flat
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, only),) = value.items()
+        begin = f'{{"{name}": '
+        return begin + shown(only, taken + len(begin), indent) + "}"
+    inner = indent + 2
+    if isinstance(value, list):
+        lines = [shown(item, inner + 1, inner) for item in value]
+    else:
+        lines = filled([f'"{name}": ' + shown(item, inner + len(name) + 5, inner) for name, item in value.items()])
+    begin, end = "[]" if isinstance(value, list) else "{}"
+    between = ",\n" + " " * inner
+    return f"{begin}\n{' ' * inner}{between.join(lines)}\n{' ' * indent}{end}"
+
+
+def filled(fields: list[str]) -> list[str]:
+    """The fields of an object: as many on a line as fit, but those of many lines by themselves."""
+    lines = fields[:1]
+    for text in fields[1:]:
+        if "\n" in lines[-1] + text or len(lines[-1]) + len(text) > FIELDS_WIDTH:
+            lines.append(text)
+        else:
+            lines[-1] += f", {text}"
+    return lines
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="ledger-page-") as folder:
+        Path(folder).chmod(0o755)
+        with serving(data_dir=str(Path(folder, "ledger-data")), test_clock="1") as service:
+            PATH.write_text(executed(PATH.read_text(), service))
+
+
+if __name__ == "__main__":
+    main()
