@@ -31,9 +31,11 @@ found AS (
     ) AS one
     ORDER BY CASE WHEN %(backward)s THEN one.position ELSE -one.position END LIMIT %(limit)s
 )
+-- Each found one is looked up by its position, whatever the planner believes of a young log.
 SELECT
     e.position, found.type, e.cause, e.recorded_at, e.effective_at, e.transaction_id, e.lot, e.holder, e.currency,
     e.resource, coalesce(e.amount, 0)::numeric(38, 9) AS amount,
     e.lot_balance, e.pool_balance, e.actor_kind, e.actor_key, e.document_id
-FROM found JOIN movements AS e USING (position)
+FROM found
+CROSS JOIN LATERAL (SELECT * FROM movements WHERE position = found.position LIMIT 1) AS e
 ORDER BY CASE WHEN %(backward)s THEN e.position ELSE -e.position END
