@@ -115,7 +115,9 @@ def _issue(decision: "Decision", known: AutoRecharge, amount: Credits, money: De
     settings, now = known.settings, decision.now
     payment, awaited = payment_of(settings.payment_method, money, awaiting_confirmation=True)
     period = settings.expiration_period
-    expires_at = None if period is None else add_months(now, MONTHS_PER_EXPIRATION_PERIOD[period])
+    expires_at = (
+        None if period is None else add_months(now, MONTHS_PER_EXPIRATION_PERIOD[period], field="grantExpirationPeriod")
+    )
     terms = Terms(effective_at=now, expires_at=expires_at, created_at=now, awaiting_payment=awaited)
     grant_id = StreamId(decision.new_id())
     details = GrantDetails(

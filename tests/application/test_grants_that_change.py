@@ -29,6 +29,7 @@ from ledger.domain.refusals import (
     InsufficientCredits,
     InvalidArgument,
 )
+from ledger.domain.values import DocumentReference
 from ledger.store.clock import Clock
 from ledger.store.database import Database, Role
 from tests.conftest import START, Hands
@@ -403,3 +404,16 @@ def test_nothing_is_given_and_taken_away_at_once(given: dict[str, Any], field: s
     with pytest.raises(InvalidArgument) as refused:
         UpdateGrant(grant="cg-0", **given)
     assert refused.value.field == field
+
+
+def test_uses_with_the_same_dimensions_share_a_document_with_their_holder_alone(books: BlockingLedger) -> None:
+    documents: list[DocumentReference] = []
+    for holder in ("acme", "acme", "other"):
+        books.issue_grant(holder=holder, currency="c", amount=5, display_name="g", grant_type="PAID")
+        used = books.consume(holder=holder, currency="c", amount=1, dimensions={"b": "2", "a": "1"})
+        document = used.events[0].transaction.document
+        assert document is not None
+        documents.append(document)
+    assert documents[0] == documents[1]
+    assert documents[2].document_id != documents[0].document_id
+    assert documents[2].sha256 == documents[0].sha256

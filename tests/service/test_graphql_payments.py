@@ -3,12 +3,12 @@
 Some tests move the clock, forward only.
 """
 
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.service.serving import Service
+from tests.service.test_graphql_clock import MICROSECOND, SECOND, move, now, read, wire
 
 GRANT = """
 fragment Whole on CreditGrant {
@@ -52,8 +52,6 @@ query ($customer: String!, $types: [CreditLedgerEventType!]) {
   }
 }
 """
-SECOND = timedelta(seconds=1)
-MICROSECOND = timedelta(microseconds=1)
 COST = {"amount": 99.9, "currency": "EUR"}
 FREE = {"amount": 0, "currency": "EUR"}
 OPEN = {"billingId": "in_1", "status": "OPEN"}
@@ -68,28 +66,9 @@ NOTHING_USABLE = {"totalGrantedExact": "0", "totalConsumedExact": "0", "currentB
 COLLECTIONS = ("NOT_REQUIRED", "PROCESSING", "FAILED", "ACTION_REQUIRED")
 
 
-def now(service: Service) -> datetime:
-    return datetime.fromisoformat(service.http.get("/test/clock").json()["now"])
-
-
-def move(service: Service, instant: datetime) -> None:
-    assert service.set_clock(instant.isoformat()).status_code == 200
-
-
-def wire(instant: datetime) -> str:
-    """The instant as the door answers it."""
-    unit = "milliseconds" if instant.microsecond % 1000 == 0 else "microseconds"
-    return instant.replace(tzinfo=None).isoformat(timespec=unit) + "Z"
-
-
 def head(service: Service) -> str:
     found: str = service.http.get("/readyz").json()["head"]
     return found
-
-
-def read(service: Service, query: str, **variables: Any) -> Any:
-    """The data of a read at the head of the log."""
-    return service.data(query, {"X-Ledger-At-Least": head(service)}, **variables)
 
 
 def grant_of(service: Service, customer: str, method: str | None = "INVOICE", **given: Any) -> Any:

@@ -730,3 +730,13 @@ def test_at_the_instant_of_a_part_a_use_draws_on_it_though_no_worker_runs(databa
     with Runner(database), only_serving(database) as service:
         found = fresh(service, ONE, id=new["grantId"])["creditGrant"]
         assert (found["status"], found["effectiveAt"]) == ("CONSUMED", wire(step(START, 1)))
+
+
+def test_a_balance_that_is_yet_to_come_tells_when(service: Service, start: datetime, customer: str) -> None:
+    """Of a pool that never had a credit, but has a schedule."""
+    anchor = step(start, 1)
+    schedule_of(service, customer, anchorAt=wire(anchor))
+    (row,) = read(service, SUMMARY, input={"customerId": customer})["creditBalanceSummary"]["balances"]
+    assert (row["currentBalanceExact"], row["validUntil"]) == ("0", wire(anchor))
+    other = read(service, SUMMARY, input={"customerId": customer, "resourceId": "site"})
+    assert other["creditBalanceSummary"]["balances"] == []

@@ -5,7 +5,7 @@ Some tests move the clock, forward only.
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from threading import Barrier
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.service.serving import ANSWER_SECONDS_MAX, Service
+from tests.service.test_graphql_clock import MICROSECOND, SECOND, move, now, read, wire
 
 GRANT = """
 fragment Whole on CreditGrant {
@@ -48,28 +49,12 @@ query ($customer: String!, $types: [CreditLedgerEventType!]) {
   }
 }
 """
-SECOND = timedelta(seconds=1)
-MICROSECOND = timedelta(microseconds=1)
 FULL: dict[str, Any] = {
     "currencyId": "credits", "displayName": "Welcome", "grantType": "PAID", "amount": 50, "priority": 3,
     "cost": {"amount": 9.9, "currency": "EUR"}, "effectiveAt": "2026-01-01T00:00:00Z",
     "expireAt": "2090-01-01T00:00:00Z", "comment": "why", "additionalMetaData": {"order": {"lines": [1, 2]}, "b": None},
 }  # fmt: skip
 LATER = "2090-06-01T00:00:00.000Z"
-
-
-def now(service: Service) -> datetime:
-    return datetime.fromisoformat(service.http.get("/test/clock").json()["now"])
-
-
-def move(service: Service, instant: datetime) -> None:
-    assert service.set_clock(instant.isoformat()).status_code == 200
-
-
-def wire(instant: datetime) -> str:
-    """The instant as the door answers it."""
-    unit = "milliseconds" if instant.microsecond % 1000 == 0 else "microseconds"
-    return instant.replace(tzinfo=None).isoformat(timespec=unit) + "Z"
 
 
 def head(service: Service) -> str:
@@ -100,11 +85,6 @@ def refusal_of(service: Service, grant: Any, **changes: Any) -> dict[str, Any]:
     refusal = service.refusal(UPDATE, input={"id": grant["id"]} | changes)
     assert head(service) == before
     return refusal
-
-
-def read(service: Service, query: str, **variables: Any) -> Any:
-    """The data of a read at the head of the log."""
-    return service.data(query, {"X-Ledger-At-Least": head(service)}, **variables)
 
 
 @pytest.mark.parametrize(
@@ -558,3 +538,10 @@ def test_two_who_change_different_things_at_once_lose_nothing(service: Service, 
             done.result()
     last = {"displayName": "displayName 19", "comment": "comment 19", "additionalMetaData": {"n": 19}, "priority": 19}
     assert read(service, READ, id=grant["id"])["answer"] == grant | last | {"priorityExact": "19"}
+
+
+def test_an_id_is_the_same_in_capitals(service: Service, customer: str) -> None:
+    grant = grant_of(service, customer)
+    for name in (grant["id"].upper(), grant["grantId"].upper()):
+        assert read(service, READ, id=name)["answer"]["id"] == grant["id"]
+    assert update_of(service, grant | {"id": grant["grantId"].upper()}, comment="x")["id"] == grant["id"]

@@ -510,3 +510,14 @@ def test_at_the_ends_of_the_calendar_there_is_an_answer_too(
         for named, count in zip(CreditUsageTimeRange, counts, strict=True):
             points = points_of(service, "acme", timeRange=named.value)
             assert (len(points), sum(map(Decimal, points.values()))) == (count, 5)
+
+
+def test_the_points_of_a_whole_request_are_bounded(service: Service, user: str) -> None:
+    """However many reports it asks for: showing them must not keep others waiting."""
+    for number in range(100):
+        use_of(service, user, dimensions={"job": str(number)})
+    report = f'creditUsage(input: {{customerId: "{user}", groupBy: ["job"]}}) {{ series {{ totalCredits }} }}'
+    twelve, more = (" ".join(f"a{number}: {report}" for number in range(count)) for count in (12, 13))
+    assert len(service.data(f"{{ {twelve} }}")) == 12
+    refusal = service.refusal(f"{{ {more} }}")
+    assert (refusal["code"], refusal["field"]) == ("InvalidArgumentError", "groupBy")
