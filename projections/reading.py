@@ -137,6 +137,18 @@ class Reader:
             return progress_of(connection, models)
 
 
+@contextmanager
+def in_order_of_an_index(connection: Connection[DictRow]) -> Iterator[None]:
+    """Within, the newest few of a long list are read as its index holds them.
+
+    Where by the statistics such lists are short, the planner would fetch all of one and sort it.
+    """
+    with connection.transaction():
+        connection.execute("SET LOCAL enable_bitmapscan = off")
+        yield
+        connection.execute("SET LOCAL enable_bitmapscan = on")
+
+
 class Wait:
     """A read that waits for read models: how long it goes on, and how often it looks.
 

@@ -6,6 +6,7 @@ from ledger.application import CreditLedger
 from projections.reading import Reader
 from projections.runner import Runner
 from service.api_keys import KeyRing
+from service.rate_limit import RateLimit
 from service.reactors import Reactors
 from service.reads import Threads
 
@@ -22,5 +23,6 @@ class Parts:
     threads: Threads
     keys: KeyRing
     reactors: Reactors
+    execution_rate: RateLimit
     runner: Runner | None
     test_clock: bool

@@ -17,6 +17,7 @@ from ledger.domain.credits import credits_decimal, credits_text
 from ledger.domain.refusals import IdempotencyKeyReused, InvalidArgument, Refusal
 from service.access import IdentityForbidden, Unauthenticated
 from service.api_keys import ApiKeyNotFound
+from service.rate_limit import RateLimitExceeded
 
 
 class Exit(IntEnum):
@@ -72,9 +73,11 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.CreditGrantNotFound: Answer(404, Exit.NOT_FOUND),
     refusals.TransactionNotFound: Answer(404, Exit.NOT_FOUND),
     refusals.ExecutionCreditNotFound: Answer(404, Exit.NOT_FOUND),
+    refusals.ExecutionCreditDeleted: Answer(409, Exit.REFUSED),
     refusals.GrantScheduleNotFound: Answer(404, Exit.NOT_FOUND),
     ApiKeyNotFound: Answer(404, Exit.NOT_FOUND),
     refusals.InsufficientCredits: Answer(409, Exit.REFUSED),
+    refusals.InsufficientExecutionCredits: Answer(409, Exit.REFUSED),
     refusals.CreditGrantAlreadyVoided: Answer(409, Exit.REFUSED),
     refusals.CreditGrantCannotBeVoided: Answer(409, Exit.REFUSED),
     refusals.CannotUpdateExpireAtForExpiredCreditGrant: Answer(409, Exit.REFUSED),
@@ -82,8 +85,10 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.IdempotencyKeyReused: Answer(409, Exit.REFUSED),
     refusals.ExecutionCreditExists: Answer(409, Exit.REFUSED),
     refusals.CreditsBelowUsed: Answer(409, Exit.REFUSED),
+    refusals.RollupTypeStays: Answer(409, Exit.REFUSED),
     refusals.ClockWouldGoBack: Answer(409, Exit.REFUSED),
     refusals.QueueFull: Answer(429, Exit.TRY_AGAIN, 1),
+    RateLimitExceeded: Answer(429, Exit.TRY_AGAIN, 1),
     refusals.PositionNotReached: Answer(503, Exit.TRY_AGAIN, 1),
     LedgerUnavailable: Answer(503, Exit.TRY_AGAIN, 1),
 }
@@ -103,6 +108,15 @@ GRANT_WORDS = {
     "schedule": "id",
 }
 """What the contract of credit grants calls the fields of our commands."""
+
+EXECUTION_WORDS = {
+    "holder": "companyId",
+    "currency": "creditType",
+    "amount": "credits",
+    "accountGroups": "accountGroupIds",
+    "dimensions": "projectId",
+}
+"""What the contract of execution credits calls them."""
 
 
 class Told(NamedTuple):
@@ -134,6 +148,8 @@ def told(error: BaseException, words: Mapping[str, str] | None = None) -> Told |
             facts[f"{wire}Exact"] = credits_text(value)
         else:
             facts[wire] = list(value) if isinstance(value, tuple) else value
+    if isinstance(refusal, RateLimitExceeded):
+        answer = answer._replace(retry_seconds=refusal.retry_after_seconds)
     return Told(refusal.code, refusal.message, facts, answer)
 
 

@@ -26,6 +26,7 @@ from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
 from service.logs import set_up_logs
 from service.parts import Parts
+from service.rate_limit import RateLimit
 from service.reactors import Reactors
 from service.reads import Threads
 from service.settings import Settings, SettingsError
@@ -82,6 +83,7 @@ def serve(
             threads=threads,
             keys=KeyRing(running.reader, admin_key),
             reactors=Reactors(running.ledger),
+            execution_rate=RateLimit(settings.execution_requests_per_minute),
             runner=running.runner,
             test_clock=settings.test_clock,
         )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from ledger.store.clock import Clock, database_clock, settable_clock
 from ledger.store.database import Database, UnusableDatabase
@@ -38,6 +38,9 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", min_length=1, description="the address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on; 0: any that is free")
     admin_key: str | None = Field(None, description="if set, this is an admin key")
+    execution_requests_per_minute: int = Field(
+        1200, ge=1, le=1_000_000, description="requests about execution credits that a key may send to each process"
+    )
     test_clock: bool = Field(False, description="1: time stands still and is set through /test/clock")
 
     @field_validator("database_url")
@@ -68,11 +71,12 @@ class Settings(BaseModel):
             raise ValueError("must be at most 255 printable ASCII characters without spaces around them")
         return value
 
-    @field_validator("port", mode="before")
+    @field_validator("port", "execution_requests_per_minute", mode="before")
     @classmethod
-    def _is_plain_digits(cls, value: object) -> object:
+    def _is_plain_digits(cls, value: object, about: ValidationInfo) -> object:
         if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-            raise ValueError("must be a number from 0 to 65535")
+            bounds = "from 0 to 65535" if about.field_name == "port" else "from 1 to 1000000"
+            raise ValueError(f"must be a number {bounds}")
         return value
 
     @field_validator("test_clock", mode="before")

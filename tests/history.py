@@ -21,8 +21,8 @@ from ledger.application import (
     RechargePool,
     RecordGrantPayment,
     RefundDebit,
-    ResizeExecutionCredit,
     SaveAutoRecharge,
+    UpdateExecutionCredit,
     UpdateGrant,
     VoidGrant,
 )
@@ -44,6 +44,8 @@ from tests.conftest import Hands
 
 HOLDERS = ("acme", "b\u00e4r", "co\tmma,")
 amounts = st.integers(1, 50 * 10**9).map(credits_decimal)
+whole = st.integers(1, 50)
+rollups = st.sampled_from(RollupType)
 hours = st.integers(0, 24 * 40)
 
 holders = st.sampled_from(HOLDERS)
@@ -71,12 +73,13 @@ acts = st.one_of(
     ),
     st.tuples(st.just("recharge"), holders),
     *(st.tuples(st.just("consume"), holders, amounts, st.booleans()) for _ in range(5)),
-    *(st.tuples(st.just("refund"), which, st.none() | amounts) for _ in range(2)),
+    *(st.tuples(st.just("refund"), which, st.none() | amounts, st.none() | whole) for _ in range(2)),
     st.tuples(st.just("void"), st.integers(0, 10**6)),
-    st.tuples(st.just("open"), st.sampled_from(HOLDERS), amounts, st.sampled_from(RollupType)),
-    st.tuples(st.just("debit"), st.sampled_from(HOLDERS), amounts),
-    st.tuples(st.just("resize"), st.integers(0, 10**6), amounts),
-    st.tuples(st.just("delete"), st.integers(0, 10**6)),
+    *(st.tuples(st.just("open"), holders, whole, rollups, st.integers(0, 24 * 500)) for _ in range(2)),
+    *(st.tuples(st.just("debit"), holders, whole) for _ in range(2)),
+    st.tuples(st.just("resize"), which, whole),
+    *(st.tuples(st.just("turn"), which, rollups, st.none() | whole) for _ in range(2)),
+    st.tuples(st.just("delete"), which),
     *(st.tuples(st.just("wait"), st.integers(0, 24 * 45)) for _ in range(2)),
     st.tuples(st.just("settle")),
 )
@@ -128,22 +131,30 @@ class Play:
                 )
             case ("debit", holder, amount):
                 return ConsumeCredits(holder=holder, currency="DAST", amount=amount, kind=Kind.EXECUTION_CREDIT)
-            case ("refund", which, amount) if self.debits:
+            case ("refund", which, amount, credits) if self.debits:
                 debit, kind = self.debits[which % len(self.debits)]
-                return RefundDebit(transaction_id=debit, amount=amount, kind=kind)
+                wanted = amount if kind is Kind.CREDIT_GRANT else credits
+                return RefundDebit(transaction_id=debit, amount=wanted, kind=kind)
             case ("plan" | "end plan" | "recharging" | "recharge", *_):
                 return self._of_grants_to_come(act)
             case (_, which, *_) if act[0] in ("void", "update", "pay", "mark paid") and self.grants:
                 return self._on_grant(self.grants[which % len(self.grants)], act)
-            case ("open", holder, amount, rollup):
+            case ("open", holder, credits, rollup, back):
                 return OpenExecutionCredit(
-                    company=holder, credit_type=CreditType.DAST, credits=amount, rollup_type=rollup
-                )
-            case ("resize", which, amount) if self.credits:
-                return ResizeExecutionCredit(credit=self.credits[which % len(self.credits)], credits=amount)
-            case ("delete", which) if self.credits:
-                return DeleteExecutionCredit(credit=self.credits[which % len(self.credits)])
+                    company=holder, credit_type=CreditType.DAST, credits=credits, rollup_type=rollup,
+                    period_anchor=now - timedelta(hours=back),
+                )  # fmt: skip
+            case ("resize" | "turn" | "delete", which, *_) if self.credits:
+                return self._on_credit(self.credits[which % len(self.credits)], act)
         return None
+
+    def _on_credit(self, credit: str, act: Any) -> Command:
+        match act:
+            case ("resize", _, credits):
+                return UpdateExecutionCredit(credit=credit, credits=credits)
+            case ("turn", _, rollup, credits):
+                return UpdateExecutionCredit(credit=credit, credits=credits, rollup_type=rollup)
+        return DeleteExecutionCredit(credit=credit)
 
     def _on_grant(self, grant: str, act: Any) -> Command | None:
         now = self.hands.now

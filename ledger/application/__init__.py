@@ -8,7 +8,7 @@ from ledger.application.commands import Command, ConsumeCredits, RefundDebit, Se
 from ledger.application.execution_credit_commands import (
     DeleteExecutionCredit,
     OpenExecutionCredit,
-    ResizeExecutionCredit,
+    UpdateExecutionCredit,
 )
 from ledger.application.grant_commands import IssueGrant, UpdateGrant, VoidGrant
 from ledger.application.ledger import BlockingLedger, CreditLedger
@@ -34,9 +34,9 @@ __all__ = [
     "RechargePool",
     "RecordGrantPayment",
     "RefundDebit",
-    "ResizeExecutionCredit",
     "SaveAutoRecharge",
     "SettleDue",
+    "UpdateExecutionCredit",
     "UpdateGrant",
     "VoidGrant",
 ]

@@ -18,8 +18,9 @@ from ledger.domain.burn_down import RecordedDebit
 from ledger.domain.decision import Decision
 from ledger.domain.due import settle_due
 from ledger.domain.events import Debited, LedgerEvent
+from ledger.domain.execution_credit import ExecutionCredit
 from ledger.domain.instants import Instant
-from ledger.domain.pool import Pool
+from ledger.domain.pool import Aggregate, Pool
 from ledger.domain.refusals import IdempotencyKeyReused, Refusal
 from ledger.domain.values import (
     SYSTEM,
@@ -89,19 +90,26 @@ class Batch:
         if refunds:
             self.debits = load_debits(connection, refunds)
         wanted: dict[LotId, StreamId] = {}
+        definitions: dict[StreamId, int] = {}
         for debit in self.debits.values():
+            pool = self.pools[debit.pool]
             for draw in debit.draws:
-                if not self.pools[debit.pool].holds(draw.lot_id):
+                if not pool.holds(draw.lot_id):
                     wanted[draw.lot_id] = draw.stream_id
+                    credit = pool.aggregates.get(draw.stream_id)
+                    if isinstance(credit, ExecutionCredit):
+                        definitions[draw.stream_id] = credit.definition_version
         for command in commands:
             if isinstance(command, GrantCommand) and command.grant in self.streams:
                 stream_id = self.streams[command.grant]
                 pool = self.pools[self.pool_of[command.grant]]
                 if pool.key.kind is Kind.CREDIT_GRANT and not pool.holds(LotId(stream_id)):
                     wanted[LotId(stream_id)] = stream_id
-        for aggregate in load_lots(connection, [(stream, lot) for lot, stream in wanted.items()]):
-            pool = self.pools[next(iter(aggregate.lots.values())).pool]
-            pool.adopt([aggregate])
+        loaded: dict[Pool, list[Aggregate]] = {}
+        for aggregate in load_lots(connection, [(stream, lot) for lot, stream in wanted.items()], definitions):
+            loaded.setdefault(self.pools[next(iter(aggregate.lots.values())).pool], []).append(aggregate)
+        for pool, aggregates in loaded.items():
+            pool.adopt(aggregates)
             self.touched.add(pool)
         self._know_texts(connection, commands)
 

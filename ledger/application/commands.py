@@ -19,13 +19,15 @@ from ledger.application.inputs import (
     id_of,
     positive,
     quoted,
+    whole_credits,
 )
 from ledger.domain.burn_down import RecordedDebit
 from ledger.domain.credits import credits_text
 from ledger.domain.decision import Decision
 from ledger.domain.due import settle_due
+from ledger.domain.execution_credit import insufficient
 from ledger.domain.instants import instant_of
-from ledger.domain.refusals import InvalidArgument, Refusal, TransactionNotFound
+from ledger.domain.refusals import InsufficientCredits, InvalidArgument, Refusal, TransactionNotFound
 from ledger.domain.values import (
     KEY_CHARACTERS_MAX,
     SYSTEM,
@@ -155,7 +157,7 @@ class ConsumeCredits(PoolCommand):
         if type(self.kind) is not Kind:
             self.kind = choice(Kind, self.kind, field="kind")
         self.check_envelope()
-        self.amount = positive(self.amount)
+        self.amount = positive(self.amount) if self.kind is Kind.CREDIT_GRANT else whole_credits(self.amount)
         if self.use_at is not None:
             self.use_at = instant_of(self.use_at, field="useAt")
         if self.account_groups is not None:
@@ -192,7 +194,12 @@ class ConsumeCredits(PoolCommand):
             if use_at - now > USE_AHEAD_MAX:
                 raise InvalidArgument("useAt", "must not be more than 5 seconds ahead")
             use_at = now
-        decision.debit(self.amount, use_at, self.account_groups)
+        try:
+            decision.debit(self.amount, use_at, self.account_groups)
+        except InsufficientCredits as refusal:
+            if self.kind is Kind.CREDIT_GRANT:
+                raise
+            raise insufficient(decision.pool, refusal) from None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -210,7 +217,8 @@ class RefundDebit(Command):
         self.check_envelope()
         self.transaction_id = id_of(self.transaction_id, field="transactionId")
         self.kind = choice(Kind, self.kind, field="kind")
-        self.amount = None if self.amount is None else positive(self.amount)
+        if self.amount is not None:
+            self.amount = positive(self.amount) if self.kind is Kind.CREDIT_GRANT else whole_credits(self.amount)
         if self.reason is not None:
             self.reason = text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
 

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from ledger.application.commands import Command, Known
-from ledger.application.inputs import Document, choice, id_of, positive
+from ledger.application.inputs import Document, choice, id_of, whole_credits
 from ledger.domain import execution_credit
 from ledger.domain.credits import credits_text
 from ledger.domain.decision import Decision
 from ledger.domain.execution_credit import ExecutionCredit
-from ledger.domain.refusals import ExecutionCreditNotFound, Refusal
+from ledger.domain.refusals import ExecutionCreditDeleted, ExecutionCreditNotFound, InvalidArgument, Refusal
 from ledger.domain.values import CreditType, Kind, PoolKey, RollupType, StreamId, optional_instant, text_of
 
 
@@ -33,10 +33,12 @@ class OpenExecutionCredit(Command):
         self.company = text_of(self.company, field="companyId")
         self.credit_type = choice(CreditType, self.credit_type, field="creditType")
         self.rollup_type = choice(RollupType, self.rollup_type, field="rollupType")
-        self.credits = positive(self.credits, field="credits")
+        self.credits = whole_credits(self.credits, field="credits")
         self.period_anchor = optional_instant(self.period_anchor, field="periodAnchor")
         if self.company_label is not None:
             self.company_label = text_of(self.company_label, field="companyLabel")
+        if self.company_label == self.company:
+            self.company_label = None  # which it is by default
         self.pool = PoolKey(self.kind, self.company, self.credit_type.value, None)
 
     @property
@@ -81,31 +83,40 @@ class ExecutionCreditCommand(Command):
         return ExecutionCreditNotFound(self.credit)
 
     def credit_in(self, decision: Decision, known: Known) -> ExecutionCredit:
-        stream_id = known.streams.get(self.credit)
-        found = None if stream_id is None else decision.pool.aggregates.get(stream_id)
-        if not isinstance(found, ExecutionCredit) or not found.live:
-            raise self.not_found()
+        """The living credit. Refuses: ExecutionCreditDeleted."""
+        found = decision.pool.aggregates.get(known.streams[self.credit])
+        if not isinstance(found, ExecutionCredit) or not found.live:  # a pool holds no deleted ones, or lets them go
+            raise ExecutionCreditDeleted(self.credit)
         return found
 
 
 @dataclass(slots=True, kw_only=True)
-class ResizeExecutionCredit(ExecutionCreditCommand):
-    """Change the allotment, from the present period on."""
+class UpdateExecutionCredit(ExecutionCreditCommand):
+    """Change the allotment, from the present period on, or the rollup type, from the next renewal on."""
 
-    operation: ClassVar[str] = "resize_execution_credit"
+    operation: ClassVar[str] = "update_execution_credit"
 
-    credits: Any
+    credits: Any = None
+    rollup_type: RollupType | None = None
 
     def __post_init__(self) -> None:
         self.check_envelope()
         self.credit = id_of(self.credit, field="id")
-        self.credits = positive(self.credits, field="credits")
+        if self.credits is not None:
+            self.credits = whole_credits(self.credits, field="credits")
+        if self.rollup_type is not None:
+            self.rollup_type = choice(RollupType, self.rollup_type, field="rollupType")
+        if self.credits is None and self.rollup_type is None:
+            raise InvalidArgument("input", "must change something")
 
     def normalised(self) -> dict[str, object]:
-        return {"credits": credits_text(self.credits)}
+        return {
+            "credits": None if self.credits is None else credits_text(self.credits),
+            "rollupType": None if self.rollup_type is None else self.rollup_type.value,
+        }
 
     def decide(self, decision: Decision, known: Known) -> None:
-        execution_credit.resize(decision, self.credit_in(decision, known), self.credits)
+        execution_credit.update(decision, self.credit_in(decision, known), self.credits, self.rollup_type)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,11 +14,12 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from ledger.domain.credits import Credits, credits_of, credits_text
+from ledger.domain.credits import UNITS_PER_CREDIT, Credits, credits_of, credits_text
 from ledger.domain.grant_details import READABLE_PREFIX
 from ledger.domain.refusals import InvalidArgument
 from ledger.domain.values import ACCOUNT_GROUPS_MAX, METADATA_BYTES_MAX, UUID, Actor, ActorKind, DocumentId, text_of
 
+WHOLE_MAX = 2**31 - 1
 CURRENCY = re.compile(r"[A-Z]{3}")
 Chosen = TypeVar("Chosen", bound=StrEnum)
 _NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -101,6 +102,16 @@ def positive(value: Any, *, field: str = "amount") -> Credits:
     units = credits_of(value, field=field)
     if units == 0:
         raise InvalidArgument(field, "must be above zero")
+    return units
+
+
+def whole_credits(value: Any, *, field: str = "amount") -> Credits:
+    """An amount of execution credits: whole, above zero, and within the 32 bits that the wire has for it."""
+    if isinstance(value, int) and value < 0:
+        raise InvalidArgument(field, "must be above zero")
+    units = positive(value, field=field)
+    if units % UNITS_PER_CREDIT or units > WHOLE_MAX * UNITS_PER_CREDIT:
+        raise InvalidArgument(field, f"must be a whole number of at most {WHOLE_MAX}")
     return units
 
 

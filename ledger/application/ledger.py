@@ -16,7 +16,7 @@ from ledger.application.commands import Command, ConsumeCredits, RefundDebit, Se
 from ledger.application.execution_credit_commands import (
     DeleteExecutionCredit,
     OpenExecutionCredit,
-    ResizeExecutionCredit,
+    UpdateExecutionCredit,
 )
 from ledger.application.grant_commands import IssueGrant, UpdateGrant, VoidGrant
 from ledger.application.limits import WriterLimits
@@ -137,9 +137,9 @@ class CreditLedger(Application[str]):
         """Create an execution credit. Fields: OpenExecutionCredit."""
         return await self.execute(OpenExecutionCredit(**fields))
 
-    async def resize_execution_credit(self, **fields: Any) -> Receipt:
-        """Change an execution credit's allotment. Fields: ResizeExecutionCredit."""
-        return await self.execute(ResizeExecutionCredit(**fields))
+    async def update_execution_credit(self, **fields: Any) -> Receipt:
+        """Change an execution credit's allotment or rollup type. Fields: UpdateExecutionCredit."""
+        return await self.execute(UpdateExecutionCredit(**fields))
 
     async def delete_execution_credit(self, **fields: Any) -> Receipt:
         """Take an execution credit out of use. Fields: DeleteExecutionCredit."""
@@ -249,8 +249,8 @@ class BlockingLedger:
     def open_execution_credit(self, **fields: Any) -> Receipt:
         return self.execute(OpenExecutionCredit(**fields))
 
-    def resize_execution_credit(self, **fields: Any) -> Receipt:
-        return self.execute(ResizeExecutionCredit(**fields))
+    def update_execution_credit(self, **fields: Any) -> Receipt:
+        return self.execute(UpdateExecutionCredit(**fields))
 
     def delete_execution_credit(self, **fields: Any) -> Receipt:
         return self.execute(DeleteExecutionCredit(**fields))

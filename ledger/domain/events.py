@@ -177,7 +177,11 @@ class GrantPaymentRecorded(GrantChange):
 
 @final
 class ExecutionCreditDefined(Event):
-    """An execution credit as it is from now on: its whole definition, at its creation and at each change."""
+    """An execution credit as it is from now on: its whole definition, at its creation and at each change.
+
+    Its periods begin `first_month` months after the anchor and step by the rollup type; at the next renewal
+    `next_rollup_type`, if there is one, takes its place.
+    """
 
     TOPIC = "ledger.execution-credit-defined"
 
@@ -188,6 +192,8 @@ class ExecutionCreditDefined(Event):
     anchor_at: datetime
     created_at: datetime
     deleted_at: datetime | None
+    next_rollup_type: RollupType | None = None
+    first_month: int = 0
 
 
 class Rollover(Detail):

@@ -7,10 +7,12 @@ An ADDON holds one lot that never ends.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
+from ledger.domain.billing_cycle import BillingCycle
 from ledger.domain.credits import Credits
 from ledger.domain.events import (
     AutoRechargeDefined,
     Debited,
+    Event,
     ExecutionCreditDefined,
     Expired,
     Granted,
@@ -21,13 +23,25 @@ from ledger.domain.events import (
     Refunded,
     Voided,
 )
-from ledger.domain.instants import Instant, add_months, months_between
+from ledger.domain.instants import Instant
 from ledger.domain.lots import LawBroken, Lot, check_version, move_lot
-from ledger.domain.refusals import CreditsBelowUsed, ExecutionCreditExists, ExecutionCreditNotFound, InvalidArgument
-from ledger.domain.values import MONTHS_PER_PERIOD, Cause, CreditType, LotId, PoolKey, RollupType, StreamId, Terms
+from ledger.domain.refusals import (
+    CreditsBelowUsed,
+    ExecutionCreditDeleted,
+    ExecutionCreditExists,
+    InsufficientCredits,
+    InsufficientExecutionCredits,
+    InvalidArgument,
+    RollupTypeStays,
+)
+from ledger.domain.values import Cause, CreditType, LotId, PoolKey, RollupType, StreamId, Terms
 
 if TYPE_CHECKING:
     from ledger.domain.decision import Decision
+    from ledger.domain.pool import Pool
+
+DEFINING = frozenset(ExecutionCreditDefined.model_fields) - frozenset(Event.model_fields) - {"pool"}
+"""The fields of a definition by which one follows another."""
 
 
 @dataclass(slots=True)
@@ -62,16 +76,9 @@ class ExecutionCredit:
         return self.live and self.renewing and self.present_lot.expires_at <= now
 
 
-def period_end(anchor_at: Instant, rollup_type: RollupType, instant: Instant) -> Instant | None:
-    """The end of the billing period that `instant` falls in; None for an ADDON, which has no periods.
-
-    Periods step by calendar months from the anchor, the day clamped to the month's end, without drift.
-    """
-    if rollup_type is RollupType.ADDON:
-        return None
-    months = MONTHS_PER_PERIOD[rollup_type]
-    period = months_between(anchor_at, instant) // months
-    return add_months(anchor_at, (period + 1) * months)
+def cycle_of(definition: ExecutionCreditDefined) -> BillingCycle:
+    """How a credit of this definition renews."""
+    return BillingCycle(definition.anchor_at, definition.rollup_type, definition.first_month)
 
 
 def open_credit(
@@ -103,23 +110,30 @@ def open_credit(
         anchor_at=anchor_at,
         created_at=now,
         deleted_at=None,
+        next_rollup_type=None,
+        first_month=0,
     )
-    terms = Terms(effective_at=now, expires_at=period_end(anchor_at, rollup_type, now), created_at=now)
+    ends_at = BillingCycle(anchor_at, rollup_type).period_end(now)
+    terms = Terms(effective_at=now, expires_at=ends_at, created_at=now)
     lot = _new_lot(decision, stream_id, decision.pool.key, terms)
     decision.grant(lot, credits, terms, cause=Cause.ISSUED, effective_at=now)
 
 
 def renew(decision: "Decision", credit: ExecutionCredit, now: Instant) -> None:
-    """Write every renewal that has fallen due by `now`, each period once: expire what is left, grant the allotment."""
+    """Write every renewal that has fallen due by `now`, each period once: expire what is left, grant the allotment.
+
+    Another rollup type that was asked for begins with the first of them.
+    """
     definition = credit.definition
+    cycle = cycle_of(definition)
     lot = decision.present_lot(credit)
     while lot.expires_at <= now:
         starts_at = lot.expires_at
         left = decision.present(lot).balance
         if left > 0:
             decision.take_out(Expired, lot, left, cause=Cause.LAPSED, effective_at=starts_at)
-        ends_at = period_end(definition.anchor_at, definition.rollup_type, starts_at)
-        terms = Terms(effective_at=starts_at, expires_at=ends_at, created_at=definition.created_at)
+        turned = cycle.turned(definition.next_rollup_type, starts_at)
+        terms = Terms(effective_at=starts_at, expires_at=turned.period_end(starts_at), created_at=definition.created_at)
         lot = decision.grant(
             _new_lot(decision, credit.stream_id, lot.pool, terms),
             definition.credits,
@@ -127,34 +141,63 @@ def renew(decision: "Decision", credit: ExecutionCredit, now: Instant) -> None:
             cause=Cause.RENEWED,
             effective_at=starts_at,
         )
+        if turned != cycle:
+            definition = _define_again(
+                decision,
+                definition,
+                rollup_type=turned.rollup_type,
+                first_month=turned.first_month,
+                next_rollup_type=None,
+            )
+            cycle = turned
 
 
-def resize(decision: "Decision", credit: ExecutionCredit, credits: Credits) -> None:
-    """Change the allotment: the present lot is granted the difference, or the difference is voided in it.
+def update(
+    decision: "Decision", credit: ExecutionCredit, credits: Credits | None, rollup_type: RollupType | None
+) -> None:
+    """Change the allotment at once and the rollup type at the next renewal; None leaves each as it is.
 
-    Refuses: ExecutionCreditNotFound (deleted), CreditsBelowUsed.
+    The present lot is granted the difference of the allotments, or the difference is voided in it.
+    Refuses: ExecutionCreditDeleted, RollupTypeStays (to or from ADDON), CreditsBelowUsed.
     """
     if not credit.live:
-        raise ExecutionCreditNotFound(credit.stream_id)
-    lot = decision.present_lot(credit)
-    if credits < lot.used:
-        raise CreditsBelowUsed(credits=credits, used=lot.used)
-    _define_again(decision, credit, credits=credits)
-    change = credits - (lot.used + lot.balance)
+        raise ExecutionCreditDeleted(credit.stream_id)
+    definition, lot = _present_definition(decision, credit), decision.present_lot(credit)
+    coming = definition.next_rollup_type
+    if rollup_type is not None:
+        if rollup_type != definition.rollup_type and RollupType.ADDON in (rollup_type, definition.rollup_type):
+            raise RollupTypeStays(definition.rollup_type, rollup_type)
+        coming = None if rollup_type == definition.rollup_type else rollup_type
+    allotment = definition.credits if credits is None else credits
+    if allotment < lot.used:
+        raise CreditsBelowUsed(credits=allotment, used=lot.used)
+    change = allotment - (lot.used + lot.balance)
     if change > 0:
         decision.grant(lot, change, lot.terms, cause=Cause.RESIZED, effective_at=decision.now)
     elif change < 0:
         decision.take_out(Voided, lot, -change, cause=Cause.RESIZED, effective_at=decision.now)
+    _define_again(decision, definition, credits=allotment, next_rollup_type=coming)
 
 
 def delete(decision: "Decision", credit: ExecutionCredit) -> None:
-    """Take the credit out of use: what is left is void, its movements stay. Refuses: ExecutionCreditNotFound."""
+    """Take the credit out of use: what is left is void, its movements stay. Refuses: ExecutionCreditDeleted."""
     if not credit.live:
-        raise ExecutionCreditNotFound(credit.stream_id)
+        raise ExecutionCreditDeleted(credit.stream_id)
     lot = decision.present_lot(credit)
-    _define_again(decision, credit, deleted_at=decision.now)
     if lot.balance > 0:
         decision.take_out(Voided, lot, lot.balance, cause=Cause.DELETED, effective_at=decision.now)
+    _define_again(decision, _present_definition(decision, credit), deleted_at=decision.now)
+
+
+def insufficient(pool: "Pool", refusal: InsufficientCredits) -> InsufficientExecutionCredits:
+    """The same refusal as it is told of execution credits, which depends on whether there is an ADDON to buy into."""
+    has_addon = any(
+        isinstance(credit, ExecutionCredit) and credit.live and not credit.renewing
+        for credit in pool.aggregates.values()
+    )
+    return InsufficientExecutionCredits(
+        refusal.available, refusal.requested, refusal.shortfall, pool.key.currency, has_addon
+    )
 
 
 def evolve(credit: ExecutionCredit | None, event: LedgerEvent) -> ExecutionCredit:
@@ -169,7 +212,7 @@ def evolve(credit: ExecutionCredit | None, event: LedgerEvent) -> ExecutionCredi
         case ExecutionCreditDefined():
             check_version(credit.version, event)
             credit.definition, credit.definition_version = event, event.originator_version
-            if event.deleted_at is not None and credit.present_lot_id is not None:
+            if event.deleted_at is not None:
                 credit.present_lot.voided = True
         case Granted():
             check_version(credit.version, event)
@@ -195,17 +238,20 @@ def _new_lot(decision: "Decision", stream_id: StreamId, pool: PoolKey, terms: Te
     return Lot(LotId(decision.new_id()), stream_id, pool, None, terms, terms_version=0)
 
 
+def _present_definition(decision: "Decision", credit: ExecutionCredit) -> ExecutionCreditDefined:
+    """The definition in force, which a renewal earlier in this decision may have changed."""
+    for event in reversed(decision.events):
+        if isinstance(event, ExecutionCreditDefined) and event.originator_id == credit.stream_id:
+            return event
+    return credit.definition
+
+
 def _define_again(
-    decision: "Decision", credit: ExecutionCredit, *, credits: Credits | None = None, deleted_at: Instant | None = None
-) -> None:
-    definition = credit.definition
-    decision.define(
-        ExecutionCreditDefined,
-        credit.stream_id,
-        credit_type=definition.credit_type,
-        rollup_type=definition.rollup_type,
-        credits=definition.credits if credits is None else credits,
-        anchor_at=definition.anchor_at,
-        created_at=definition.created_at,
-        deleted_at=deleted_at,
-    )
+    decision: "Decision", definition: ExecutionCreditDefined, **changes: object
+) -> ExecutionCreditDefined:
+    """The credit is as `definition` says but for these changes."""
+    before = {name: getattr(definition, name) for name in DEFINING}
+    decision.define(ExecutionCreditDefined, definition.originator_id, **before | changes)
+    event = decision.events[-1]
+    assert isinstance(event, ExecutionCreditDefined)
+    return event

@@ -62,6 +62,25 @@ class InsufficientCredits(Refusal):
 
 
 @dataclass(eq=False)
+class InsufficientExecutionCredits(InsufficientCredits):
+    """Told in words of their own, because without an ADDON there is something that can be done about it."""
+
+    credit_type: str
+    has_addon: bool
+
+    @property
+    def message(self) -> str:
+        if self.available == 0 and not self.has_addon:
+            return (
+                f"Insufficient credits: no available recurrent balance and no ADDON pool found for {self.credit_type}"
+            )
+        return (
+            f"Insufficient credits: {_show(self.requested)} requested, {_show(self.available)} available "
+            f"for {self.credit_type}"
+        )
+
+
+@dataclass(eq=False)
 class CreditGrantNotFound(Refusal):
     code = "CreditGrantNotFound"
     grant: str
@@ -145,6 +164,8 @@ class RefundExceedsDebit(Refusal):
 
     @property
     def message(self) -> str:
+        if self.requested == 0:
+            return "nothing is left to refund"
         return f"{_counted(self.requested)} to refund, {_show(self.refundable)} left to refund"
 
 
@@ -169,6 +190,29 @@ class ExecutionCreditNotFound(Refusal):
     @property
     def message(self) -> str:
         return f"no execution credit {self.credit}"
+
+
+@dataclass(eq=False)
+class ExecutionCreditDeleted(Refusal):
+    code = "ExecutionCreditDeleted"
+    credit: str
+
+    @property
+    def message(self) -> str:
+        return f"execution credit {self.credit} is deleted"
+
+
+@dataclass(eq=False)
+class RollupTypeStays(Refusal):
+    """A credit that renews never becomes an ADDON, nor an ADDON one that renews."""
+
+    code = "RollupTypeStays"
+    rollup_type: str
+    requested: str
+
+    @property
+    def message(self) -> str:
+        return f"rollupType cannot be changed from {self.rollup_type} to {self.requested}"
 
 
 @dataclass(eq=False)

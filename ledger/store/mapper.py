@@ -53,6 +53,8 @@ OF_A_LOT = ("lot", "grant_type", "effective_at", "cause", "terms_version")
 OF_A_MOVEMENT = (*OF_A_LOT, "amount", "use_at", "debit_id")
 IN_COLUMNS = {"originator_id", "originator_version", "transaction", "pool"}
 """The fields that every definition has in columns."""
+TOLD_LATER = {"next_rollup_type", "first_month"}
+"""What the definition of an execution credit did not tell from the beginning."""
 TOPICS: dict[str, type[Event]] = {event_type.TOPIC: event_type for event_type in EVENT_TYPES}
 UPCASTS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """(topic, schema version) to the function that makes the next version's values of it. None are needed so far."""
@@ -238,6 +240,7 @@ def _data_of(event: Event) -> str:
             "created_at": event.created_at.isoformat(),
             "deleted_at": None if event.deleted_at is None else event.deleted_at.isoformat(),
         }
+        data |= event.model_dump(mode="json", include=TOLD_LATER, exclude_defaults=True)
     elif type(event) not in MOVEMENTS:
         data |= event.model_dump(mode="json", exclude=IN_COLUMNS)
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

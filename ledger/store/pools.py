@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 
 from psycopg import Connection
 from psycopg.rows import DictRow
@@ -121,7 +122,8 @@ def load_recharges(connection: Connection[DictRow], streams: Sequence[StreamId])
 def load_debits(connection: Connection[DictRow], debit_ids: Iterable[str]) -> dict[TransactionId, RecordedDebit]:
     """Debits by id, with what has come back of each draw so far, and the stream of each lot drawn from."""
     debits: dict[TransactionId, RecordedDebit] = {}
-    for row in connection.execute(query("debits"), {"debits": list(debit_ids)}):
+    rows = connection.execute(query("debits"), {"debits": list(debit_ids)}).fetchall()
+    for row in sorted(rows, key=itemgetter("position")):
         debit_id = TransactionId(row["debit_id"])
         if row["type"] == Debited.TOPIC:
             draw = RefundableDraw(row["lot"], row["stream_id"], -row["amount"], 0)

@@ -81,11 +81,12 @@ class SideEffects:
     closed: set[StreamId] = field(default_factory=set)
     redefined: dict[StreamId, int] = field(default_factory=dict)
     claims: list[tuple[str, str, StreamId]] = field(default_factory=list)
-    released: list[StreamId] = field(default_factory=list)
+    released: dict[StreamId, str] = field(default_factory=dict)
+    """The live credits that are deleted, each with what it was claimed by."""
     schedules: dict[StreamId, tuple[PoolKey, Instant]] = field(default_factory=dict)
     """When each grants next."""
     endless: set[StreamId] = field(default_factory=set)
-    """The grants whose end was taken away."""
+    """Those that have no end any more: of a grant it was taken away, of a credit it lies beyond the calendar."""
 
     def follow(self, event: LedgerEvent, pool: Pool) -> None:
         """Take in one event; `pool` has evolved by it."""
@@ -109,6 +110,8 @@ class SideEffects:
             if isinstance(event, Granted):
                 version = self.redefined.get(stream_id)
                 self._open(stream_id, OpenLot(event.lot, event.pool, version, event.terms.expires_at))
+                if event.terms.expires_at is None:
+                    self.endless.add(stream_id)
         elif event.after.balance == 0:
             self.opened.pop(stream_id, None)
             self.closed.add(stream_id)
@@ -160,11 +163,9 @@ class SideEffects:
             self.claims = [claim for claim in self.claims if claim[2] != stream_id]
             self.opened.pop(stream_id, None)
             self.closed.add(stream_id)
-            self.released.append(stream_id)
+            self.released[stream_id] = live_claim(event)
         elif event.originator_version == 1:
-            renewing = event.rollup_type is not RollupType.ADDON
-            value = json.dumps([event.pool.holder, event.credit_type.value, "RENEWING" if renewing else "ADDON"])
-            self.claims.append((LIVE_CREDIT, value, stream_id))
+            self.claims.append((LIVE_CREDIT, live_claim(event), stream_id))
 
     def _open(self, stream_id: StreamId, row: OpenLot) -> None:
         self.closed.discard(stream_id)
@@ -174,7 +175,8 @@ class SideEffects:
 def write_side_effects(connection: Connection[DictRow], effects: SideEffects) -> None:
     """Bring claims, open lots and due up to date."""
     if effects.released:
-        connection.execute(query("release_claims"), {"streams": effects.released, "kind": LIVE_CREDIT})
+        released = {"streams": list(effects.released), "values": list(effects.released.values()), "kind": LIVE_CREDIT}
+        connection.execute(query("release_claims"), released)
     if effects.claims:
         kinds, values, streams = map(list, zip(*effects.claims, strict=True))
         connection.execute(query("add_claims"), {"kinds": kinds, "values": values, "streams": streams})
@@ -196,6 +198,12 @@ def write_side_effects(connection: Connection[DictRow], effects: SideEffects) ->
     if due:
         names = ("streams", "acts", "instants", "kinds", "holders", "currencies", "resources")
         connection.execute(query("open_due"), dict(zip(names, map(list, zip(*due, strict=True)), strict=True)))
+
+
+def live_claim(definition: ExecutionCreditDefined) -> str:
+    """What a live execution credit is claimed by."""
+    sort = "ADDON" if definition.rollup_type is RollupType.ADDON else "RENEWING"
+    return json.dumps([definition.pool.holder, definition.credit_type.value, sort])
 
 
 def recharge_claim(pool: PoolKey) -> str:

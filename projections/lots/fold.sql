@@ -1,5 +1,6 @@
 -- By lot: its last event tells its state, the last one that has terms its terms and what else a grant is; what was
--- voided and expired adds up.
+-- voided and expired adds up. All three have the same lots, and they are FULL JOINs because these are hashed, whatever
+-- the planner believes of a table that it knows nothing of: nested loops over a large window would never end.
 WITH in_window AS (
     SELECT * FROM movements WHERE position > %(after)s AND position <= %(until)s AND lot IS NOT NULL
 ),
@@ -54,8 +55,8 @@ SELECT
     coalesce(before.first_position, sums.first_position),
     last.position
 FROM last_of_lot AS last
-JOIN sums_of_lot AS sums USING (lot)
-LEFT JOIN terms_of_lot AS terms USING (lot)
+FULL JOIN sums_of_lot AS sums USING (lot)
+FULL JOIN terms_of_lot AS terms USING (lot)
 LEFT JOIN {table} AS before USING (lot)
 ON CONFLICT (lot) DO UPDATE SET
     document_id      = excluded.document_id,

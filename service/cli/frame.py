@@ -70,6 +70,14 @@ CLI_WORDS = {
     "grantExpirationPeriod": "--lasts",
     "unitPrice": "--unit-price",
     "unitPrice.currency": "--price-currency",
+    "companyId": "--company",
+    "companyLabel": "--label",
+    "creditType": "--type",
+    "rollupType": "--rollup",
+    "credits": "--credits",
+    "periodAnchor": "--anchor-at",
+    "projectId": "--project",
+    "executionCreditId": "CREDIT",
 }
 """What the command line calls the fields of commands."""
 
@@ -148,9 +156,9 @@ def operator() -> Actor:
         return Actor(ActorKind.OPERATOR, str(os.getuid()))
 
 
-def settle(running: RunningLedger, holder: str) -> None:
-    """Have written what is due on a customer's pools, so that it shows, worker or no worker."""
-    due = running.ledger.due_pools(SETTLED_POOLS_MAX, kind=Kind.CREDIT_GRANT, holder=holder)
+def settle(running: RunningLedger, holder: str, kind: Kind = Kind.CREDIT_GRANT) -> None:
+    """Have written what is due on a customer's or company's pools, so that it shows, worker or no worker."""
+    due = running.ledger.due_pools(SETTLED_POOLS_MAX, kind=kind, holder=holder)
     running.ledger.execute_many_blocking([SettleDue(due_pool=pool) for pool in due])
 
 

@@ -9,6 +9,7 @@ from ledger.store.migrate import migrate as bring_up_to_date
 from service.api_keys import ApiKey, create_key, list_keys, revoke_key
 from service.bootstrap import RunningLedger
 from service.cli.credits import credits_group
+from service.cli.execution_credits import execution_credits_group
 from service.cli.frame import ExampledGroup, database_here, now_of, run, show, table, with_json, with_ledger
 from service.cli.grants import grants_group
 from service.cli.recharge import recharge_group
@@ -154,6 +155,7 @@ cli.add_command(grants_group)
 cli.add_command(credits_group)
 cli.add_command(schedules_group)
 cli.add_command(recharge_group)
+cli.add_command(execution_credits_group)
 
 
 def main() -> None:

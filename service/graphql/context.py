@@ -4,25 +4,48 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import strawberry
 from strawberry.dataloader import DataLoader
 
 from ledger.application import Command, CreditLedger, LedgerUnavailable, Receipt
 from ledger.domain.instants import Instant
-from ledger.domain.refusals import Refusal
-from ledger.domain.values import DocumentId, Kind, LotId, PoolKey, StreamId
+from ledger.domain.refusals import InvalidArgument, Refusal
+from ledger.domain.values import DocumentId, Kind, LotId, PoolKey, StreamId, TransactionId
 from ledger.store.documents import load_documents
+from projections.execution_credits.queries import (
+    CreditVersion,
+    ExecutionCreditRow,
+    NumberedPage,
+    TransactionRow,
+    documents_of_debits,
+    execution_credits_as_of,
+    execution_credits_by_id,
+    transactions_of,
+)
 from projections.lots.queries import LotRow, Usable, lots_by_id, names_of_grants, usable_of_pools
 from projections.reading import Snapshot
 from service.access import Caller, Right
+from service.rate_limit import RateLimit
 from service.reads import Reads
 
 Answer = TypeVar("Answer")
 SETTLED_POOLS_MAX = 1000
 SETTLING_TRIES_MAX = 3
+EVENTS_PASSED_MAX = 1_000_000
+"""How many events one request may have looked at for pages of transactions: a late page is counted from the newest."""
+TRANSACTIONS_MAX = 10_000
+"""How many transactions of execution credits one request may ask for; a credit that has more shows them by pages."""
 log = logging.getLogger(__name__)
+
+
+class TransactionsWanted(NamedTuple):
+    """Some of a credit's transactions, up to a version of it."""
+
+    as_of: CreditVersion
+    page: NumberedPage
 
 
 @dataclass
@@ -33,28 +56,46 @@ class RequestContext:
     ledger: CreditLedger
     reads: Reads
     request_id: str
+    execution_rate: RateLimit
     operation_name: str | None = None
     wrote: int = 0
     points: int = 0
     """How many points of usage this request has asked for."""
+    transactions_loaded: int = 0
+    """How many transactions of execution credits this request has asked for."""
+    transactions_passed: int = 0
+    """How many events had to be looked at for them, page by page."""
+    transaction_fields: int = 0
+    """How many fields of them it is shown."""
+    fields_of_lists: dict[tuple[str, ...], int] = field(default_factory=dict)
+    """How many fields each item has, by where the list stands in the answer."""
     turns: asyncio.Lock = field(default_factory=asyncio.Lock)
     documents: "DataLoader[DocumentId, dict[str, Any] | None]" = field(init=False)
     lots: "DataLoader[LotId, LotRow | None]" = field(init=False)
     names: "DataLoader[StreamId, str]" = field(init=False)
     usable: "DataLoader[tuple[PoolKey, int], tuple[Usable, Instant] | None]" = field(init=False)
     """What is usable in a pool once a position is reached."""
+    execution_credits: "DataLoader[str, ExecutionCreditRow | None]" = field(init=False)
+    execution_credits_as_of: "DataLoader[CreditVersion, ExecutionCreditRow]" = field(init=False)
+    transactions: "DataLoader[TransactionsWanted, list[TransactionRow]]" = field(init=False)
+    debit_documents: "DataLoader[TransactionId, DocumentId | None]" = field(init=False)
 
     def __post_init__(self) -> None:
         self.documents = DataLoader(self._load_documents)
         self.lots = DataLoader(self._load_lots)
         self.names = DataLoader(self._load_names)
         self.usable = DataLoader(self._load_usable)
+        self.execution_credits = DataLoader(self._load_execution_credits)
+        self.execution_credits_as_of = DataLoader(self._load_execution_credits_as_of)
+        self.transactions = DataLoader(self._load_transactions)
+        self.debit_documents = DataLoader(self._load_debit_documents)
 
     async def carry_out(self, build: Callable[[], Command]) -> Receipt:
         """Carry out a command in the caller's name. Refuses: IdentityForbidden, and as the command does."""
         self.caller.require(Right.WRITE)
         receipt = await self.ledger.execute(self._own(build))
         self.wrote = max(self.wrote, receipt.position)
+        await self.reads.look_again(self.wrote)  # a snapshot of before would not have it
         return receipt
 
     async def carry_out_each(
@@ -76,6 +117,7 @@ class RequestContext:
         outcomes |= dict(zip(commands, carried_out, strict=True))
         positions = [outcome.position for outcome in carried_out if isinstance(outcome, Receipt)]
         self.wrote = max([self.wrote, *positions])
+        await self.reads.look_again(self.wrote)
         return [outcomes[index] for index in range(len(builds))]
 
     def _own(self, build: Callable[[], Command]) -> Command:
@@ -149,6 +191,34 @@ class RequestContext:
 
         await self.reads.look_again(max(position for _, position in wanted))
         return await self.ask(question)
+
+    async def _load_execution_credits(self, credits: Sequence[str]) -> list[ExecutionCreditRow | None]:
+        found = await self.ask(lambda snapshot: execution_credits_by_id(snapshot, credits))
+        return [found.get(StreamId(credit)) for credit in credits]
+
+    async def _load_execution_credits_as_of(self, versions: Sequence[CreditVersion]) -> list[ExecutionCreditRow]:
+        found = await self.reads.ask_log(execution_credits_as_of, versions)
+        return [found[version] for version in versions]
+
+    async def _load_transactions(self, wanted: Sequence[TransactionsWanted]) -> list[list[TransactionRow]]:
+        found: dict[TransactionsWanted, list[TransactionRow]] = {}
+        for page in {each.page for each in wanted}:
+            versions = [each.as_of for each in wanted if each.page == page]
+            self.transactions_passed += sum(min(page.offset + page.limit, each.version) for each in versions)
+            if self.transactions_passed > EVENTS_PASSED_MAX:
+                raise InvalidArgument("transactions", "must be fewer, or on earlier pages, in one request")
+            rows_max = TRANSACTIONS_MAX + 1 - self.transactions_loaded
+            rows = await self.reads.ask_log(partial(transactions_of, page=page, rows_max=rows_max), versions)
+            self.transactions_loaded += sum(map(len, rows.values()))
+            if self.transactions_loaded > TRANSACTIONS_MAX:
+                reason = f"must be at most {TRANSACTIONS_MAX} in one request: ask for them by page and limit"
+                raise InvalidArgument("transactions", reason)
+            found |= {TransactionsWanted(version, page): rows[version] for version in versions}
+        return [found[each] for each in wanted]
+
+    async def _load_debit_documents(self, debits: Sequence[TransactionId]) -> list[DocumentId | None]:
+        found = await self.reads.ask_log(documents_of_debits, debits)
+        return [found.get(debit) for debit in debits]
 
 
 Info = strawberry.Info[RequestContext, None]

@@ -48,7 +48,12 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
     request.state.facts["operation"] = (asked.get("operationName") or "")[:NAME_CHARACTERS_MAX] or None
     reads = Reads(parts.reader, parts.threads, at_least=at_least)
     context = RequestContext(
-        caller, parts.ledger, reads, request.state.request_id, operation_name=asked.get("operationName")
+        caller,
+        parts.ledger,
+        reads,
+        request.state.request_id,
+        parts.execution_rate,
+        operation_name=asked.get("operationName"),
     )
     try:
         result = await schema.execute(

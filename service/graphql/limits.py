@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from graphql import (
     DocumentNode,
@@ -20,7 +20,9 @@ from graphql import (
 )
 from strawberry.extensions import SchemaExtension
 
-from ledger.domain.refusals import InvalidArgument
+from ledger.domain.refusals import InvalidArgument, Refusal
+from service.graphql.execution_credits import PAGE_DEFAULT as NUMBERED_PAGE_DEFAULT
+from service.graphql.execution_credits import PAGE_MAX as NUMBERED_PAGE_MAX
 from service.graphql.paging import PAGE_DEFAULT, PAGE_MAX
 
 DEPTH_MAX = 16
@@ -31,8 +33,18 @@ TOKENS_MAX = 4_000
 INTROSPECTION = frozenset({"__schema", "__type"})
 INTROSPECTION_COST_MAX = 100_000
 """The usual query of tools costs two thirds of this. Its depth is bounded by GraphQL's own rule."""
-LISTS = {"creditUsage": 1, "series": 50, "points": 32, "grantSchedules": PAGE_MAX}
+LISTS = {"creditUsage": 1, "series": 50, "points": 32, "grantSchedules": PAGE_MAX, "transactions": 10}
 """About how many items fields have that have no pages."""
+COSTS = {"executionCredits": 500}
+"""Fields that cost more than 1 for themselves: a count of all there are."""
+EXECUTION_FIELDS = frozenset(
+    {
+        *("executionCredit", "executionCredits", "createExecutionCredit", "updateExecutionCredit"),
+        *("deleteExecutionCredit", "debitExecutionCredits", "refundExecutionCredits"),
+    }
+)
+"""The root fields that count as a request about execution credits."""
+Fragments: TypeAlias = Mapping[str, SelectionSetNode]
 INTROSPECTED_LISTS = {
     "types": 40,
     "fields": 5,
@@ -47,34 +59,67 @@ DIGITS_MAX = 9
 
 
 class Limits(SchemaExtension):
-    """Refuses (InvalidArgument) a document that is too deep or too costly, before anything of it is carried out."""
+    """Refuses, before anything of it is carried out, a document that its key sends too often (RateLimitExceeded) or
+    that is too deep or too costly (InvalidArgument)."""
 
     def on_execute(self) -> Iterator[None]:
-        context = self.execution_context
+        context, request = self.execution_context, self.execution_context.context
         assert context.graphql_document is not None
         try:
             # Not the execution context's operation_name: where none was given, that is the first operation's.
-            check(context.graphql_document, context.context.operation_name, context.variables or {})
-        except InvalidArgument as refusal:
+            operation = meant(context.graphql_document, request.operation_name)
+            fragments = fragments_of(context.graphql_document)
+            if operation is not None:
+                if EXECUTION_FIELDS.intersection(root_fields(operation.selection_set, fragments)):
+                    request.execution_rate.let_in(request.caller.key_id)
+                check(operation, fragments, context.variables or {})
+        except Refusal as refusal:
             raise GraphQLError(refusal.message, original_error=refusal) from None
         yield
 
 
-def check(document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]) -> None:
-    """Refuses: InvalidArgument. The document is valid, so its fragments make no circle."""
+def meant(document: DocumentNode, operation_name: str | None) -> OperationDefinitionNode | None:
+    """The operation of a document that is to be carried out; None where none has that name.
+
+    Refuses: InvalidArgument, where several could be meant.
+    """
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    if operation_name is None and len(operations) > 1:
+    if operation_name is not None:
+        operations = [node for node in operations if node.name is not None and node.name.value == operation_name]
+    if len(operations) > 1:
         raise InvalidArgument("operationName", "must say which of the document's operations is meant")
-    fragments = {
+    return operations[0] if operations else None
+
+
+def fragments_of(document: DocumentNode) -> Fragments:
+    """The selections of a document's fragments by name. The document is valid, so they make no circle."""
+    return {
         node.name.value: node.selection_set for node in document.definitions if isinstance(node, FragmentDefinitionNode)
     }
-    for operation in operations:
-        if operation_name is None or (operation.name is not None and operation.name.value == operation_name):
-            defaults = {node.variable.name.value: node.default_value for node in operation.variable_definitions or ()}
-            budget = Budget(fragments, {**defaults, **variables})
-            budget.spend(operation.selection_set, 1, 1)
-            if operation.operation.value == "mutation":
-                budget.pay(WRITE_COST * len(operation.selection_set.selections))
+
+
+def root_fields(selections: SelectionSetNode, fragments: Fragments) -> Iterator[str]:
+    """The names of the fields that an operation begins with, whatever fragments they are in, and skipped ones too."""
+    wanted, spread = [selections], set()
+    for each in wanted:
+        for node in each.selections:
+            match node:
+                case FieldNode():
+                    yield node.name.value
+                case FragmentSpreadNode() if node.name.value not in spread:
+                    spread.add(node.name.value)
+                    wanted.append(fragments[node.name.value])
+                case InlineFragmentNode():
+                    wanted.append(node.selection_set)
+
+
+def check(operation: OperationDefinitionNode, fragments: Fragments, variables: Mapping[str, Any]) -> None:
+    """Refuses: InvalidArgument."""
+    defaults = {node.variable.name.value: node.default_value for node in operation.variable_definitions or ()}
+    budget = Budget(fragments, {**defaults, **variables})
+    budget.spend(operation.selection_set, 1, 1)
+    if operation.operation.value == "mutation":
+        budget.pay(WRITE_COST * len(operation.selection_set.selections))
 
 
 class Budget:
@@ -82,7 +127,7 @@ class Budget:
 
     cost_max = COST_MAX
 
-    def __init__(self, fragments: Mapping[str, SelectionSetNode], variables: Mapping[str, Any]) -> None:
+    def __init__(self, fragments: Fragments, variables: Mapping[str, Any]) -> None:
         self._fragments = fragments
         self._variables = variables
         self._cost = 0
@@ -105,19 +150,22 @@ class Budget:
                 case FieldNode() if node.name.value in INTROSPECTION and node.selection_set is not None:
                     self.introspection.spend(node.selection_set, 1, 1)
                 case FieldNode():
-                    self.pay(times)
+                    self.pay(times * COSTS.get(node.name.value, 1))
                     if node.selection_set is not None:
                         self.spend(node.selection_set, depth + 1, times * self.items_of(node))
                 case FragmentSpreadNode():
                     self.pay(1)  # a fragment may be empty of fields and spread over and over
                     self.spend(self._fragments[node.name.value], depth, times)
                 case InlineFragmentNode():
+                    self.pay(1)
                     self.spend(node.selection_set, depth, times)
 
     def items_of(self, node: FieldNode) -> int:
         """How many items a field asks for; 1 for what is no list."""
         if node.name.value in LISTS:
             return LISTS[node.name.value]
+        if node.name.value == "executionCredits":
+            return self._numbered_page(node)
         for argument in node.arguments or ():
             if argument.name.value == "input":
                 writes = self._value(argument.value, "consumptions")
@@ -128,6 +176,13 @@ class Budget:
                 sizes = [int(size) for size in asked if isinstance(size, int | float) and 0 <= size <= PAGE_MAX]
                 return min(max(sizes, default=PAGE_DEFAULT), PAGE_MAX)
         return 1
+
+    def _numbered_page(self, node: FieldNode) -> int:
+        """How many items a page asks for that is given by its number, in either style."""
+        given = {argument.name.value: self._given(argument.value) for argument in node.arguments or ()}
+        asked = [given.get("limit"), self._value(given.get("pagination"), "perPage")]
+        sizes = [int(size) for size in asked if isinstance(size, int | float) and 0 < size <= NUMBERED_PAGE_MAX]
+        return max(sizes, default=NUMBERED_PAGE_DEFAULT)
 
     def _length(self, value: Any) -> int:
         """How long a list of an input is; GraphQL takes a single item for a list of one."""

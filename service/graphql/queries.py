@@ -1,4 +1,4 @@
-"""The queries of credit grants."""
+"""The queries of credit grants, put together with all others."""
 
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from projections.lots.queries import (
     usable_by_currency,
 )
 from service.graphql.context import Info
+from service.graphql.execution_credits import ExecutionCreditQueries
 from service.graphql.inputs import CreditBalanceSummaryInput, CreditLedgerInput, GetCreditGrantsInput
 from service.graphql.lists import (
     CreditBalance,
@@ -54,7 +55,7 @@ def named_by(wanted: CreditBalanceSummaryInput | CreditLedgerInput | GetCreditGr
 
 
 @strawberry.type
-class Query(ScheduleQueries, RechargeQueries):
+class Query(ScheduleQueries, RechargeQueries, ExecutionCreditQueries):
     @strawberry.field(description="A grant by its id or its grantId.")
     async def credit_grant(self, info: Info, id: str) -> CreditGrant | None:  # the contract's word
         name = id_of(id, field="id")

@@ -26,6 +26,8 @@ from ledger.domain.refusals import InvalidArgument
 NUMBER_CHARACTERS_MAX = 400
 DEFAULT_PRIORITY = Decimal(50)
 Currency = NewType("Currency", str)
+ISO8601DateTime = NewType("ISO8601DateTime", datetime)
+"""What the contract of execution credits calls an instant."""
 
 
 class WireFloat(float):
@@ -106,13 +108,6 @@ def _text_of_value(value: Any, name: str) -> str:
     return value
 
 
-def _instant_of(text: str) -> datetime:
-    try:
-        return instant_from_text(text, field="DateTime")
-    except InvalidArgument as refusal:
-        raise GraphQLError(refusal.message) from None
-
-
 def _plain(number: Decimal) -> str:
     """Without an exponent: 0.000000001, not 1E-9."""
     return format(number, "f")
@@ -140,6 +135,19 @@ def _definition(
     return ScalarDefinition(name, description, None, serialize, of_value, of_literal)
 
 
+def _instant(name: str) -> ScalarDefinition:
+    """A scalar of instants; the contracts call it by two names."""
+
+    def parse(text: str) -> datetime:
+        try:
+            return instant_from_text(text, field=name)
+        except InvalidArgument as refusal:
+            raise GraphQLError(refusal.message) from None
+
+    about = "An instant in ISO 8601 with its zone, at most 6 fraction digits; answered in UTC with Z."
+    return _definition(name, about, serialize=instant_text, parse=parse)
+
+
 FLOAT = _float_type()
 SCALARS: Mapping[object, ScalarDefinition] = {
     float: ScalarDefinition(FLOAT.name, FLOAT.description, None, None, None, None, implementation=FLOAT),
@@ -149,12 +157,8 @@ SCALARS: Mapping[object, ScalarDefinition] = {
         serialize=_plain,
         parse=str,
     ),
-    datetime: _definition(
-        "DateTime",
-        "An instant in ISO 8601 with its zone, at most 6 fraction digits; answered in UTC with Z.",
-        serialize=instant_text,
-        parse=_instant_of,
-    ),
+    datetime: _instant("DateTime"),
+    ISO8601DateTime: _instant("ISO8601DateTime"),
     Currency: _definition(
         "Currency",
         "A currency by its ISO 4217 code.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -22,25 +23,27 @@ from ledger.application import (
     RechargePool,
     RecordGrantPayment,
     RefundDebit,
-    ResizeExecutionCredit,
     SaveAutoRecharge,
     SettleDue,
+    UpdateExecutionCredit,
     UpdateGrant,
     VoidGrant,
 )
+from ledger.domain.credits import credits_of
 from ledger.domain.instants import add_months
 from ledger.domain.refusals import InvalidArgument
-from ledger.domain.values import Actor, ActorKind, Kind, PoolKey
+from ledger.domain.values import Actor, ActorKind, Kind, PoolKey, RollupType
 from ledger.store.database import Database, Role
 
+CREDIT = "018f0000-0000-7000-8000-000000000001"
 FINE: dict[type[Any], dict[str, Any]] = {
     ConsumeCredits: {"holder": "acme", "currency": "c", "amount": 1},
     IssueGrant: {"holder": "acme", "currency": "c", "amount": 1, "display_name": "g", "grant_type": "PAID"},
     RefundDebit: {"transaction_id": "018f0000-0000-7000-8000-000000000001"},
     VoidGrant: {"grant": "cg-1"},
     OpenExecutionCredit: {"company": "c", "credit_type": "DAST", "credits": 1, "rollup_type": "ADDON"},
-    ResizeExecutionCredit: {"credit": "018f0000-0000-7000-8000-000000000001", "credits": 1},
-    DeleteExecutionCredit: {"credit": "018f0000-0000-7000-8000-000000000001"},
+    UpdateExecutionCredit: {"credit": CREDIT, "credits": 1},
+    DeleteExecutionCredit: {"credit": CREDIT},
     UpdateGrant: {"grant": "cg-1", "priority": 1},
     RecordGrantPayment: {"grant": "cg-1", "collection": "PROCESSING"},
     InvoiceTold: {"billing_id": "in_1", "status": "OPEN"},
@@ -90,6 +93,8 @@ OBJECTS = (
 )
 HUGE = {"a": "x" * 16_400}
 
+NOT_WHOLE: tuple[Any, ...] = ("0.5", "1.000000001", Decimal("2.5"), 2**31, "2147483648", 10**18)
+"""Amounts that credits of grants may have, and execution credits may not."""
 MONEY = (-1, "x", 1.5, "0.0000000001", "NaN", 10**19)
 MAYBE: tuple[Any, ...] = ("yes", 1, None, [])
 """What is neither true nor false."""
@@ -124,11 +129,13 @@ BAD: list[tuple[type[Any], str, str, Any]] = [
     (OpenExecutionCredit, "company", "companyId", TEXTS),
     (OpenExecutionCredit, "credit_type", "creditType", ("SAST", None)),
     (OpenExecutionCredit, "rollup_type", "rollupType", ("WEEKLY", None)),
-    (OpenExecutionCredit, "credits", "credits", (*AMOUNTS, None)),
+    (OpenExecutionCredit, "credits", "credits", (*AMOUNTS, *NOT_WHOLE, None)),
     (OpenExecutionCredit, "period_anchor", "periodAnchor", INSTANTS),
     (OpenExecutionCredit, "company_label", "companyLabel", TEXTS),
-    (ResizeExecutionCredit, "credit", "id", TEXTS),
-    (ResizeExecutionCredit, "credits", "credits", (*AMOUNTS, None)),
+    (UpdateExecutionCredit, "credit", "id", TEXTS),
+    (UpdateExecutionCredit, "credits", "credits", (*AMOUNTS, *NOT_WHOLE)),
+    (UpdateExecutionCredit, "credits", "input", (None,)),
+    (UpdateExecutionCredit, "rollup_type", "rollupType", ("WEEKLY", "", 5, [])),
     (DeleteExecutionCredit, "credit", "id", TEXTS),
     (IssueGrant, "payment_method", "paymentCollectionMethod", ("CASH", "", None, 5)),
     (IssueGrant, "awaits_payment", "awaitPaymentConfirmation", MAYBE),
@@ -215,6 +222,7 @@ def test_what_does_not_go_together_is_refused_by_what_is_missing() -> None:
         (SaveAutoRecharge, recharge | {"unit_price": 0, "max_spend": 5}, "unitPrice"),
         (CreateGrantSchedule, plan | {"rollover_periods": None, "rollover_max": 5}, "rollover.expiresAfterPeriods"),
         (UpdateGrant, {"grant": "cg-1"}, "input"),
+        (UpdateExecutionCredit, {"credit": CREDIT}, "input"),
     ]
     for command, fields, wire in together:
         with pytest.raises(InvalidArgument) as refused:
@@ -222,6 +230,25 @@ def test_what_does_not_go_together_is_refused_by_what_is_missing() -> None:
         assert refused.value.field == wire
     SaveAutoRecharge(**recharge | {"enabled": False, "threshold": None, "target": None, "max_spend": 0})
     UpdateGrant(grant="cg-1", metadata={})
+    UpdateExecutionCredit(credit=CREDIT, rollup_type=RollupType.YEARLY)
+
+
+@pytest.mark.parametrize("amount", NOT_WHOLE)
+def test_execution_credits_are_used_and_refunded_in_whole_ones(amount: Any) -> None:
+    for command in (ConsumeCredits, RefundDebit):
+        with pytest.raises(InvalidArgument) as refused:
+            command(**FINE[command] | {"amount": amount, "kind": Kind.EXECUTION_CREDIT})
+        assert refused.value.facts == {"field": "amount", "reason": "must be a whole number of at most 2147483647"}
+        command(**FINE[command] | {"amount": amount})
+
+
+@pytest.mark.parametrize("amount", [1, "1.000", Decimal("7.0"), 2**31 - 1, "2147483647"])
+def test_a_whole_amount_may_be_spelled_in_any_way_and_be_as_large_as_the_wire_has_room_for(amount: Any) -> None:
+    kind = Kind.EXECUTION_CREDIT
+    for command in (ConsumeCredits, RefundDebit):
+        assert command(**FINE[command] | {"amount": amount, "kind": kind}).amount == credits_of(amount)
+    assert OpenExecutionCredit(**FINE[OpenExecutionCredit] | {"credits": amount}).credits == credits_of(amount)
+    assert UpdateExecutionCredit(credit=CREDIT, credits=amount).credits == credits_of(amount)
 
 
 def test_a_zone_that_fails_is_bad_input() -> None:
@@ -272,10 +299,10 @@ def test_a_thing_named_by_either_name_has_one_set_of_keys(books: BlockingLedger)
 
 def test_an_id_may_be_given_in_capitals(books: BlockingLedger) -> None:
     opened = books.open_execution_credit(company="c", credit_type="DAST", credits=10, rollup_type="ADDON")
-    resize: Callable[..., Receipt] = books.resize_execution_credit
-    first = resize(credit=opened.stream_id, credits=20, idempotency_key="r")
+    update: Callable[..., Receipt] = books.update_execution_credit
+    first = update(credit=opened.stream_id, credits=20, idempotency_key="r")
     assert (
-        resize(credit=opened.stream_id.upper(), credits=20, idempotency_key="r").transaction_id == first.transaction_id
+        update(credit=opened.stream_id.upper(), credits=20, idempotency_key="r").transaction_id == first.transaction_id
     )
     debit = books.consume(holder="c", currency="DAST", amount=5, kind=Kind.EXECUTION_CREDIT)
     refund = books.refund(transaction_id=debit.transaction_id.upper(), kind=Kind.EXECUTION_CREDIT)
@@ -284,7 +311,7 @@ def test_an_id_may_be_given_in_capitals(books: BlockingLedger) -> None:
 
 def test_a_command_that_moves_nothing_has_a_receipt_that_says_so(books: BlockingLedger) -> None:
     opened = books.open_execution_credit(company="c", credit_type="DAST", credits=10, rollup_type="ADDON")
-    same = books.resize_execution_credit(credit=opened.stream_id, credits=10)
+    same = books.update_execution_credit(credit=opened.stream_id, credits=10)
     assert (same.lot_id, same.pool_balance, same.amount, same.draws) == (None, None, 0, ())
     assert same.stream_id == opened.stream_id
     nothing = books.execute(SettleDue(due_pool=PoolKey(Kind.CREDIT_GRANT, "acme", "c", None)))

@@ -1,12 +1,24 @@
 """What must not depend on how long the log is, or how much falls due at once."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from ledger.application import BlockingLedger, ConsumeCredits, CreditLedger, IssueGrant, LedgerUnavailable, Receipt
+from ledger.application import (
+    BlockingLedger,
+    ConsumeCredits,
+    CreditLedger,
+    IssueGrant,
+    LedgerUnavailable,
+    Receipt,
+    RefundDebit,
+)
+from ledger.application.ledger import accepted
 from ledger.application.limits import WriterLimits
 from ledger.domain.credits import credits_of
 from ledger.domain.values import GrantType, Kind, PoolKey
@@ -41,21 +53,52 @@ def test_read_models_follow_a_long_log(long_log: int, database: Database, clock:
         assert set(snapshot.positions.values()) == {long_log}
 
 
-def test_a_fresh_process_does_not_read_the_log_it_missed(long_log: int, database: Database, clock: Clock) -> None:
+@contextmanager
+def fresh_process(database: Database, clock: Clock) -> Iterator[BlockingLedger]:
+    """Another process on the log, whose session has ended, and told its statistics, when this does."""
     named = Database(make_conninfo(database.dsn, application_name=database.schema), database.schema)
     with CreditLedger(named, clock=clock) as fresh:
-        assert BlockingLedger(fresh).execute(debits(1)[0]).position == long_log + 1
+        yield BlockingLedger(fresh)
     with database.connect(Role.OWNER) as connection:
         deadline = time.monotonic() + 30
         while connection.execute(
             "SELECT 1 FROM pg_stat_activity WHERE application_name = %s", [database.schema]
         ).fetchone():
             assert time.monotonic() < deadline, "the session does not end, and with it its statistics"
+
+
+def events_read(database: Database) -> int:
+    """How many rows of the log were fetched so far, by all sessions that have told it."""
+    with database.connect(Role.OWNER) as connection:
         fetched = connection.execute(
             "SELECT idx_tup_fetch + seq_tup_read AS n FROM pg_stat_user_tables WHERE relid = 'events'::regclass"
         ).fetchone()
     assert fetched is not None
-    assert fetched["n"] < 100
+    return int(fetched["n"])
+
+
+def test_a_fresh_process_does_not_read_the_log_it_missed(long_log: int, database: Database, clock: Clock) -> None:
+    with fresh_process(database, clock) as fresh:
+        assert fresh.execute(debits(1)[0]).position == long_log + 1
+    assert events_read(database) < 100
+
+
+def test_a_fresh_process_does_not_read_what_was_used_of_an_execution_credit(
+    database: Database, clock: Clock, hands: Hands
+) -> None:
+    """Neither since it was defined nor since the billing period that a refund goes back to."""
+    scan: dict[str, Any] = {"holder": "acme", "currency": "DAST", "amount": 1, "kind": Kind.EXECUTION_CREDIT}
+    with fresh_process(database, clock) as books:
+        books.open_execution_credit(company="acme", credit_type="DAST", credits=10**5, rollup_type="MONTHLY")
+        early = books.consume(**scan)
+        hands.set(START + timedelta(days=31))
+        books.consume_many([ConsumeCredits(**scan) for _ in range(10_000)])
+    before = events_read(database)
+    with fresh_process(database, clock) as fresh:
+        assert fresh.consume(**scan).pool_balance == credits_of(10**5 - 10_001)
+        refund = fresh.refund(transaction_id=early.transaction_id, kind=Kind.EXECUTION_CREDIT)
+        assert (refund.lot_id, refund.amount) == (early.lot_id, 0)
+    assert events_read(database) - before < 100
 
 
 def test_a_process_that_was_left_far_behind_goes_on(database: Database, clock: Clock, hands: Hands) -> None:
@@ -80,6 +123,17 @@ def test_thousands_of_lots_that_end_together_are_settled(books: BlockingLedger, 
     hands.set(ends)
     assert books.settle_due() == 1
     assert books.settle_due() == 0
+
+
+def test_a_thousand_refunds_find_their_emptied_lots_in_a_pool_of_thousands(books: BlockingLedger) -> None:
+    """They are loaded under the lock: what took long there would be ended by the server."""
+    grant = {"holder": "acme", "currency": "c", "amount": 4, "display_name": "g", "grant_type": "PAID"}
+    books.ledger.execute_many_blocking([IssueGrant(**grant) for _ in range(10_000)])  # type: ignore[arg-type]  # fields
+    use = ConsumeCredits(holder="acme", currency="c", amount=4)
+    used = [accepted(outcome) for outcome in books.consume_many([use] * 1_000)]
+    refunds = [RefundDebit(transaction_id=debit.transaction_id, amount=1) for debit in used]
+    for debit, outcome in zip(used, books.ledger.execute_many_blocking(refunds), strict=True):
+        assert accepted(outcome).lot_id == debit.lot_id
 
 
 def test_a_batch_ends_when_it_has_enough_events(database: Database, clock: Clock, hands: Hands) -> None:

@@ -2,24 +2,37 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import pairwise
 from threading import Barrier
 from typing import Any
 
 import pytest
 
-from ledger.application import BlockingLedger, Command, ConsumeCredits, CreditLedger, Receipt, RechargePool, SettleDue
+from ledger.application import (
+    BlockingLedger,
+    Command,
+    ConsumeCredits,
+    CreditLedger,
+    DeleteExecutionCredit,
+    Receipt,
+    RechargePool,
+    SettleDue,
+    UpdateExecutionCredit,
+)
 from ledger.application.receipts import Outcome
 from ledger.domain.credits import credits_of
-from ledger.domain.values import Kind, PoolKey
+from ledger.domain.events import ExecutionCreditDefined
+from ledger.domain.values import Kind, PoolKey, RollupType
 from ledger.store.clock import Clock
 from ledger.store.database import Database, Role
 from tests.conftest import START, Hands
 from tests.laws.naive_schedules import stepped
 
 ACME = PoolKey(Kind.CREDIT_GRANT, "acme", "c", None)
+SCANS = PoolKey(Kind.EXECUTION_CREDIT, "acme", "DAST", None)
 ROUNDS = 25
 
 
@@ -29,16 +42,16 @@ def both(database: Database, clock: Clock, hands: Hands) -> Iterator[tuple[Block
         yield BlockingLedger(one), BlockingLedger(other)
 
 
-def at_once(both: tuple[BlockingLedger, BlockingLedger], command: Command, times: int = 3) -> list[Outcome]:
-    """Both writers are sent a command several times, at the same moment."""
-    start = Barrier(len(both))
+def at_once(writers: Sequence[BlockingLedger], command: Command, times: int = 3) -> list[Outcome]:
+    """The writers are sent a command several times each, at the same moment; one may be asked by several."""
+    start = Barrier(len(writers))
 
     def send(books: BlockingLedger) -> list[Outcome]:
         start.wait()
         return [books.ledger.execute_many_blocking([command])[0] for _ in range(times)]
 
-    with ThreadPoolExecutor(len(both)) as threads:
-        return [outcome for outcomes in threads.map(send, both) for outcome in outcomes]
+    with ThreadPoolExecutor(len(writers)) as threads:
+        return [outcome for outcomes in threads.map(send, writers) for outcome in outcomes]
 
 
 def use(amount: int) -> ConsumeCredits:
@@ -149,3 +162,97 @@ def test_another_processs_schedule_and_its_end_are_seen(
     hands.set(stepped(START, 2))
     assert other.execute(use(1)).pool_balance == credits_of(9)
     assert one.settle_due() == other.settle_due() == 0
+
+
+def opened(books: BlockingLedger, rollup_type: str = "MONTHLY") -> str:
+    fields = {"company": "acme", "credit_type": "DAST", "rollup_type": rollup_type, "credits": 10}
+    return books.open_execution_credit(**fields).stream_id
+
+
+def scan(amount: int) -> ConsumeCredits:
+    return ConsumeCredits(holder="acme", currency="DAST", amount=amount, kind=Kind.EXECUTION_CREDIT)
+
+
+def test_each_period_is_renewed_once_however_many_settle_after_however_long_a_sleep(
+    both: tuple[BlockingLedger, BlockingLedger], database: Database, hands: Hands
+) -> None:
+    """Monthly for a year and four months, then quarterly; what a round finds due is a sleep of one to seven months."""
+    credit, months = opened(both[0]), 0
+    for number, slept in enumerate([1, 5, 3, 7, 6, 7, 3, 1]):
+        months += slept
+        hands.set(stepped(START, months))
+        workers = (*both, *both, *both, *both)
+        command = scan(1) if number % 2 else SettleDue(due_pool=SCANS)
+        assert all(isinstance(outcome, Receipt) for outcome in at_once(workers, command, times=1))
+        if months == 16:
+            both[1].update_execution_credit(credit=credit, rollup_type="QUARTERLY")
+    with database.connect(Role.READER) as connection:
+        granted = connection.execute(
+            "SELECT lot_effective_at, lot_expires_at FROM movements WHERE type = 'ledger.granted' ORDER BY position"
+        ).fetchall()
+        lapsed = connection.execute("SELECT lot FROM movements WHERE cause = 'LAPSED'").fetchall()
+        turned = connection.execute("SELECT 1 FROM movements WHERE definition ->> 'first_month' = '17'").fetchall()
+    edges = [stepped(START, month) for month in [*range(17), *range(17, 37, 3)]]
+    assert [(row["lot_effective_at"], row["lot_expires_at"]) for row in granted] == list(pairwise(edges))
+    assert len({row["lot"] for row in lapsed}) == len(lapsed) == len(granted) - 1
+    assert len(turned) == 1
+    assert both[0].settle_due() == both[1].settle_due() == 0
+
+
+def test_a_delete_and_renewals_that_race_leave_one_end(
+    both: tuple[BlockingLedger, BlockingLedger], hands: Hands
+) -> None:
+    for number in range(1, 10):
+        credit = opened(both[number % 2])
+        hands.set(stepped(START, number))
+        outcomes = at_once(both, DeleteExecutionCredit(credit=credit), times=2)
+        assert [type(outcome).__name__ for outcome in outcomes if not isinstance(outcome, Receipt)] == [
+            "ExecutionCreditDeleted"
+        ] * 3
+        assert both[0].settle_due() == both[1].settle_due() == 0
+
+
+def test_another_processs_update_of_a_credit_is_seen(both: tuple[BlockingLedger, BlockingLedger], hands: Hands) -> None:
+    one, other = both
+    credit = opened(one)
+    one.execute(scan(4))
+    other.update_execution_credit(credit=credit, credits=20, rollup_type="QUARTERLY")
+    assert one.execute(scan(1)).pool_balance == credits_of(15)
+    hands.set(stepped(START, 1))
+    assert one.execute(scan(1)).pool_balance == credits_of(19)
+    hands.set(stepped(START, 4) - timedelta(microseconds=1))
+    assert one.settle_due() == other.settle_due() == 0
+    assert other.execute(scan(19)).pool_balance == 0
+    hands.set(stepped(START, 4))
+    assert [books.execute(scan(1)).pool_balance for books in (one, other)] == [credits_of(19), credits_of(18)]
+
+
+def test_another_processs_renewal_is_seen(both: tuple[BlockingLedger, BlockingLedger], hands: Hands) -> None:
+    """Also the one that turned the cycle: what is asked here after it is asked of the cycle as it is now."""
+    one, other = both
+    credit = opened(one)
+    one.update_execution_credit(credit=credit, rollup_type="YEARLY")
+    debit = one.execute(scan(4))
+    hands.set(stepped(START, 1))
+    assert other.settle_due() == 1
+    assert one.execute(SettleDue(due_pool=SCANS)).events == ()
+    assert one.refund(transaction_id=debit.transaction_id, kind=Kind.EXECUTION_CREDIT).pool_balance == credits_of(10)
+    (defined,) = one.update_execution_credit(credit=credit, rollup_type="YEARLY").events
+    assert isinstance(defined, ExecutionCreditDefined)
+    assert (defined.rollup_type, defined.next_rollup_type, defined.first_month) == (RollupType.YEARLY, None, 1)
+
+
+def test_another_processs_deletion_is_seen(both: tuple[BlockingLedger, BlockingLedger], hands: Hands) -> None:
+    one, other = both
+    credit = opened(one)
+    one.execute(scan(4))
+    other.delete_execution_credit(credit=credit)
+    outcomes = one.ledger.execute_many_blocking([scan(1), UpdateExecutionCredit(credit=credit, credits=20)])
+    assert [type(outcome).__name__ for outcome in outcomes] == [
+        "InsufficientExecutionCredits",
+        "ExecutionCreditDeleted",
+    ]
+    hands.set(stepped(START, 1))
+    assert one.settle_due() == other.settle_due() == 0
+    assert one.execute(SettleDue(due_pool=SCANS)).events == ()
+    assert opened(one, "YEARLY") != credit

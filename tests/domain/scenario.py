@@ -39,6 +39,7 @@ from ledger.domain.pool import Pool
 from ledger.domain.refusals import Refusal
 from ledger.domain.values import (
     SYSTEM,
+    Cause,
     CreditType,
     DocumentId,
     DocumentReference,
@@ -234,7 +235,14 @@ def open_credit(name: str, rollup_type: RollupType, credits: int | str, *, ancho
 
 
 def resize(credit: str, credits: int | str) -> Step:
-    return Step(lambda book, decision: execution_credit.resize(decision, book.credit(credit), units(credits)))
+    """Another allotment, at once."""
+    return Step(lambda book, decision: execution_credit.update(decision, book.credit(credit), units(credits), None))
+
+
+def turn(credit: str, rollup_type: RollupType, credits: int | str | None = None) -> Step:
+    """Another rollup type from the next renewal on, and with it, at once, another allotment where one is told."""
+    wanted = None if credits is None else units(credits)
+    return Step(lambda book, decision: execution_credit.update(decision, book.credit(credit), wanted, rollup_type))
 
 
 def delete(credit: str) -> Step:
@@ -270,6 +278,12 @@ def _told(value: Any, names: Mapping[str, str]) -> Any:
 
 def fact(event_type: type[Event], lot: str | None = None, amount: int | str | None = None, **others: Any) -> Fact:
     return Fact(event_type, lot, None if amount is None else str(amount), others)
+
+
+def bounds(events: list[LedgerEvent]) -> list[tuple[Instant, Instant | None]]:
+    """Beginning and end of each period of an execution credit that these events began."""
+    opened = [event for event in events if isinstance(event, Granted) and event.cause is not Cause.RESIZED]
+    return [(event.terms.effective_at, event.terms.expires_at) for event in opened]
 
 
 def fields_of(event: LedgerEvent) -> dict[str, Any]:

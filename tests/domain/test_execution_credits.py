@@ -3,10 +3,11 @@
 import pytest
 
 from ledger.domain.events import Debited, ExecutionCreditDefined, Expired, Granted, Refunded, Voided
+from ledger.domain.execution_credit import insufficient
 from ledger.domain.refusals import (
     CreditsBelowUsed,
+    ExecutionCreditDeleted,
     ExecutionCreditExists,
-    ExecutionCreditNotFound,
     InsufficientCredits,
     InvalidArgument,
 )
@@ -16,6 +17,7 @@ from tests.domain.scenario import (
     MICROSECOND,
     START,
     Clock,
+    Fact,
     Scenario,
     Step,
     at,
@@ -27,6 +29,7 @@ from tests.domain.scenario import (
     refund,
     resize,
     settle,
+    turn,
     units,
 )
 from tests.domain.scenario import given as given_in
@@ -53,7 +56,8 @@ def given(*steps: Step | Clock) -> Scenario:
 def test_opening_a_credit_defines_it_and_grants_its_first_period(rollup: RollupType, ends: object) -> None:
     scenario = given().when(open_credit("C", rollup, 100)).then(
         fact(ExecutionCreditDefined, credit_type=CreditType.DAST, rollup_type=rollup, credits=units(100),
-             anchor_at=START, created_at=START, deleted_at=None, originator_id="C", originator_version=1),
+             anchor_at=START, created_at=START, deleted_at=None, next_rollup_type=None, first_month=0,
+             originator_id="C", originator_version=1),
         fact(Granted, "lot1", 100, cause=Cause.ISSUED, effective_at=START, grant_type=None, grant=None,
              originator_id="C", originator_version=2, terms_version=2),
     )  # fmt: skip
@@ -180,17 +184,18 @@ RESIZED = [
 
 @pytest.mark.parametrize(("credits", "movement", "balance"), RESIZED)
 def test_a_resize_grants_or_voids_the_difference_in_the_present_lot(
-    credits: int, movement: tuple[object, ...], balance: int
+    credits: int, movement: tuple[Fact, ...], balance: int
 ) -> None:
     scenario = given(open_credit("C", MONTHLY, 100), consume(30)).when(resize("C", credits))
-    scenario.then(fact(ExecutionCreditDefined, credits=units(credits), deleted_at=None), *movement)  # type: ignore[arg-type]  # a table of facts
+    definition = fact(ExecutionCreditDefined, credits=units(credits), deleted_at=None)
+    scenario.then(*movement, definition)
     assert scenario.book.pool.balance == units(balance)
 
 
 def test_a_resize_up_after_one_down_grants_the_difference_to_what_the_lot_has_now() -> None:
     given(open_credit("C", MONTHLY, 100), consume(30), resize("C", 70)).when(resize("C", 90)).then(
-        fact(ExecutionCreditDefined, credits=units(90)),
         fact(Granted, "lot1", 20, after=(units(120), units(30), units(60), units(60))),
+        fact(ExecutionCreditDefined, credits=units(90)),
     )
 
 
@@ -198,8 +203,8 @@ def test_a_resize_at_the_instant_of_renewal_changes_the_new_period() -> None:
     given(open_credit("C", MONTHLY, 100), consume(60), at(FEB)).when(resize("C", 50)).then(
         fact(Expired, "lot1", -40),
         fact(Granted, "lot2", 100),
-        fact(ExecutionCreditDefined, credits=units(50)),
         fact(Voided, "lot2", -50),
+        fact(ExecutionCreditDefined, credits=units(50)),
     ).holding(lot2=50)
 
 
@@ -207,8 +212,8 @@ def test_a_delete_at_the_instant_of_renewal_voids_the_new_period() -> None:
     given(open_credit("C", MONTHLY, 100), at(FEB)).when(delete("C")).then(
         fact(Expired, "lot1", -100),
         fact(Granted, "lot2", 100),
-        fact(ExecutionCreditDefined, deleted_at=FEB),
         fact(Voided, "lot2", -100),
+        fact(ExecutionCreditDefined, deleted_at=FEB),
     ).holding()
 
 
@@ -220,7 +225,7 @@ def test_a_resize_below_what_is_used_is_refused() -> None:
 
 def test_a_refund_makes_room_for_a_smaller_size() -> None:
     given(open_credit("C", MONTHLY, 100), consume(30), refund(amount=10)).when(resize("C", 20)).then(
-        fact(ExecutionCreditDefined), fact(Voided, "lot1", -80)
+        fact(Voided, "lot1", -80), fact(ExecutionCreditDefined, credits=units(20))
     ).holding()
 
 
@@ -233,7 +238,7 @@ def test_a_credit_used_up_may_be_raised_and_used_on() -> None:
 def test_a_credit_used_up_is_kept_when_closed_lots_are_let_go() -> None:
     scenario = given(open_credit("C", MONTHLY, 100), consume(100))
     scenario.book.pool.forget_closed()
-    scenario.when(resize("C", 101)).then(fact(ExecutionCreditDefined), fact(Granted, "lot1", 1)).holding(lot1=1)
+    scenario.when(resize("C", 101)).then(fact(Granted, "lot1", 1), fact(ExecutionCreditDefined)).holding(lot1=1)
 
 
 def test_the_new_size_is_what_every_later_period_is_granted() -> None:
@@ -261,8 +266,8 @@ def test_a_refund_over_a_renewing_credit_and_an_addon_returns_to_the_addon_first
 def test_a_delete_voids_what_is_left_and_takes_the_credit_out_of_use(rollup: RollupType) -> None:
     scenario = given(open_credit("C", rollup, 100), consume(30, "d")).when(delete("C"))
     scenario.then(
-        fact(ExecutionCreditDefined, deleted_at=START, credits=units(100)),
         fact(Voided, "lot1", -70, cause=Cause.DELETED, effective_at=START),
+        fact(ExecutionCreditDefined, deleted_at=START, credits=units(100)),
     ).holding()
     scenario.when(consume(1)).then_refused(InsufficientCredits, available=0, requested=units(1), shortfall=units(1))
     scenario.when(refund("d")).then(fact(Refunded, "lot1", 30), fact(Voided, "lot1", -30, cause=Cause.REFUND)).holding()
@@ -275,6 +280,45 @@ def test_a_delete_of_a_credit_used_up_moves_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("step", [delete("C"), resize("C", 150)], ids=["deleted again", "resized"])
-def test_a_deleted_credit_is_not_found(step: Step) -> None:
-    given(open_credit("C", MONTHLY, 100), delete("C")).when(step).then_refused(ExecutionCreditNotFound, credit="C")
+@pytest.mark.parametrize(
+    "step",
+    [delete("C"), resize("C", 150), resize("C", 1), turn("C", YEARLY), turn("C", ADDON)],
+    ids=["deleted again", "raised", "lowered", "turned", "made an ADDON"],
+)
+def test_a_deleted_credit_is_told_as_deleted_whatever_is_asked_of_it(step: Step) -> None:
+    scenario = given(open_credit("C", MONTHLY, 100), consume(30), delete("C"))
+    scenario.when(step).then_refused(ExecutionCreditDeleted, credit="C")
+
+
+NOTHING = "Insufficient credits: no available recurrent balance and no ADDON pool found for DAST"
+INSUFFICIENT = [
+    # behind it                                                                          message to one who asks for 60
+    ((),                                                                                 NOTHING),
+    ((open_credit("C", MONTHLY, 100), consume(100)),                                     NOTHING),
+    ((open_credit("C", MONTHLY, 100), delete("C")),                                      NOTHING),
+    ((open_credit("A", ADDON, 50), delete("A")),                                         NOTHING),
+    ((open_credit("A", ADDON, 50), consume(50), delete("A")),                            NOTHING),
+    ((open_credit("C", MONTHLY, 100), consume(100), open_credit("A", ADDON, 50), delete("A")), NOTHING),
+    ((open_credit("C", MONTHLY, 50),),                                                   "60 requested, 50 available"),
+    ((open_credit("C", MONTHLY, 100), consume(99)),                                      "60 requested, 1 available"),
+    ((open_credit("C", MONTHLY, 50), open_credit("A", ADDON, 50), delete("A")),          "60 requested, 50 available"),
+    ((open_credit("A", ADDON, 50),),                                                     "60 requested, 50 available"),
+    ((open_credit("A", ADDON, 50), consume(50)),                                         "60 requested, 0 available"),
+    ((open_credit("C", MONTHLY, 10), open_credit("A", ADDON, 50), consume(60)),          "60 requested, 0 available"),
+    ((open_credit("C", MONTHLY, 10), open_credit("A", ADDON, 49)),                       "60 requested, 59 available"),
+    ((open_credit("C", MONTHLY, 50), consume(50), at(FEB)),                              "60 requested, 50 available"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+@pytest.mark.parametrize(("steps", "message"), INSUFFICIENT)
+def test_a_debit_that_is_not_covered_says_what_there_is(
+    steps: tuple[Step | Clock, ...], message: str, forgotten: bool
+) -> None:
+    scenario = given(*steps)
+    if forgotten:
+        scenario.book.pool.forget_closed()
+    refusal = scenario.when(consume(60)).refusal
+    assert isinstance(refusal, InsufficientCredits)
+    told = message if message is NOTHING else f"Insufficient credits: {message} for DAST"
+    assert insufficient(scenario.book.pool, refusal).message == told

@@ -1,13 +1,11 @@
-"""Periods step by calendar months from their anchor and never drift."""
+"""Calendar months are stepped from an anchor and never drift; instants are aware, in UTC, to the microsecond."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from ledger.domain.execution_credit import period_end
 from ledger.domain.instants import add_months, instant_of, months_between
 from ledger.domain.refusals import InvalidArgument
-from ledger.domain.values import RollupType
 from tests.domain.scenario import MICROSECOND, day
 
 STEPS = [
@@ -73,25 +71,6 @@ def test_ten_years_of_months_do_not_drift(anchor: str) -> None:
         assert instant.timetz() == start.timetz()
         assert months_between(start, instant) == months
         assert months_between(start, instant - MICROSECOND) == months - 1
-
-
-@pytest.mark.parametrize(
-    ("rollup",              "instant",                    "end"),
-    [
-        (RollupType.MONTHLY,    "2026-01-31",             "2026-02-28"),
-        (RollupType.MONTHLY,    "2026-02-28",             "2026-03-31"),
-        (RollupType.MONTHLY,    "2026-12-31",             "2027-01-31"),
-        (RollupType.QUARTERLY,  "2026-01-31",             "2026-04-30"),
-        (RollupType.QUARTERLY,  "2026-04-30",             "2026-07-31"),
-        (RollupType.SEMIANNUAL, "2026-07-30",             "2026-07-31"),
-        (RollupType.SEMIANNUAL, "2026-07-31",             "2027-01-31"),
-        (RollupType.YEARLY,     "2026-01-31",             "2027-01-31"),
-        (RollupType.YEARLY,     "2027-01-30T23:59:59.999999", "2027-01-31"),
-        (RollupType.ADDON,      "2026-01-31",             None),
-    ],
-)  # fmt: skip
-def test_a_period_ends_where_the_next_one_begins(rollup: RollupType, instant: str, end: str | None) -> None:
-    assert period_end(day("2026-01-31"), rollup, day(instant)) == (None if end is None else day(end))
 
 
 def test_an_instant_is_kept_in_utc_to_the_microsecond() -> None:

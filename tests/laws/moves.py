@@ -146,6 +146,20 @@ class Resize:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Ask for another rollup type, and perhaps for another allotment with it."""
+
+    which: int
+    rollup_type: RollupType
+    credits: Credits | None
+
+    def make(self, book: Book) -> Outcome:
+        name = _one_of(book, self.which)
+        size = None if self.credits is None else credits_text(self.credits)
+        return [] if name is None else take(book, scenario.turn(name, self.rollup_type, size))
+
+
+@dataclass(frozen=True)
 class Delete:
     which: int
 
@@ -267,7 +281,7 @@ class Recharge:
 
 
 Move: TypeAlias = (
-    Wait | Issue | Consume | GiveBack | Void | Settle | Open | Resize | Delete
+    Wait | Issue | Consume | GiveBack | Void | Settle | Open | Resize | Turn | Delete
     | Update | Pay | Plan | EndPlan | SaveRecharge | Recharge
 )  # fmt: skip
 
@@ -276,7 +290,7 @@ uses = st.integers(1, 9) | st.sampled_from([10**9, AMOUNT_MAX])
 which = st.integers(0, 7)
 
 waits = st.builds(Wait, st.sampled_from([0, 1, 2, 3, 3, 30, 70]), st.sampled_from([0, 0, 0, 1]))
-long_waits = st.builds(Wait, st.sampled_from([0, 1, 9, 28, 31, 70]), st.integers(0, 1))
+long_waits = st.builds(Wait, st.sampled_from([0, 1, 9, 28, 31, 70, 400, 1000]), st.integers(0, 1))
 issues = st.builds(
     Issue,
     letter=st.sampled_from("abc"),
@@ -294,6 +308,7 @@ voids = st.builds(Void, which)
 settles = st.builds(Settle)
 opens = st.builds(Open, allotments, st.sampled_from(RollupType), st.integers(-1, 40))
 resizes = st.builds(Resize, which, st.integers(1, 14))
+turns = st.builds(Turn, which, st.sampled_from(RollupType), st.none() | st.integers(1, 14))
 deletes = st.builds(Delete, which)
 updates = st.builds(
     Update,
@@ -334,7 +349,7 @@ MOVES: dict[PoolKey, st.SearchStrategy[Move]] = {
     ),
     EXECUTIONS: st.one_of(
         *(opens, opens, consumes, consumes, consumes, consumes, gifts_back, gifts_back, gifts_back),
-        *(resizes, deletes, long_waits, settles),
+        *(resizes, turns, turns, deletes, long_waits, long_waits, settles),
     ),
 }
 

@@ -28,7 +28,8 @@ from ledger.domain.events import (
     Voided,
 )
 from ledger.domain.grant_details import GrantDetails
-from ledger.domain.values import Cause, GrantType, RollupType, Terms
+from ledger.domain.values import Cause, GrantType, Terms
+from tests.laws.naive_credits import NaiveCredit
 from tests.laws.naive_schedules import NaiveRecharge, NaiveSchedule, units_of
 
 TYPES_IN_ORDER = [None, GrantType.PROMOTIONAL, GrantType.ROLLOVER, GrantType.SUBSCRIPTION, GrantType.PAID]
@@ -70,7 +71,7 @@ class NaiveBooks:
 
     def __init__(self) -> None:
         self.lots: dict[str, NaiveLot] = {}
-        self.defined: dict[str, ExecutionCreditDefined] = {}
+        self.credits: dict[str, NaiveCredit] = {}
         self.newest: dict[str, NaiveLot] = {}
         """By stream, the lot that was opened last."""
         self.draws: dict[str, list[tuple[str, int]]] = {}
@@ -99,11 +100,9 @@ class NaiveBooks:
     def available(self, now: datetime) -> int:
         """What a debit may take: the usable lots, and whatever comes with what is due."""
         renewals = sum(
-            defined.credits
-            for stream, defined in self.defined.items()
-            if defined.deleted_at is None
-            and defined.rollup_type is not RollupType.ADDON
-            and self.newest[stream].ended(now)
+            credit.last.credits
+            for stream, credit in self.credits.items()
+            if credit.live and credit.renewing and self.newest[stream].ended(now)
         )
         return renewals + self._scheduled(now) + sum(lot.booked for lot in self.in_burn_down_order(now))
 
@@ -190,7 +189,7 @@ class NaiveBooks:
         for place, event in enumerate(events):
             match event:
                 case ExecutionCreditDefined():
-                    self._define(event)
+                    self._define(event, events[:place])
                 case GrantScheduleDefined():
                     self._define_schedule(event)
                 case AutoRechargeDefined():
@@ -201,16 +200,34 @@ class NaiveBooks:
                     self._move(event)
                     if isinstance(event, Expired) and event.cause is Cause.ROLLED_OVER:
                         self._roll_over(event, events[place + 1])
+                    if isinstance(event, Granted) and event.cause is Cause.RENEWED:
+                        self._turn(event, events[place + 1 :])
                 case _:
                     assert_never(event)
         for debit, draws in self.draws.items():
             for lot, drawn in draws:
                 assert 0 <= self.returned[debit, lot] <= drawn
 
-    def _define(self, event: ExecutionCreditDefined) -> None:
-        self.defined[event.originator_id] = event
-        if event.deleted_at is not None:
-            self.newest[event.originator_id].void = True
+    def _define(self, event: ExecutionCreditDefined, before: list[LedgerEvent]) -> None:
+        stream = event.originator_id
+        credit = self.credits.get(stream)
+        if credit is None:
+            assert (event.first_month, event.next_rollup_type, event.deleted_at) == (0, None, None)
+            assert event.created_at == event.transaction.recorded_at >= event.anchor_at
+            self.credits[stream] = NaiveCredit(event)
+            return
+        lot, last = self.newest[stream], before[-1] if before else None
+        if isinstance(last, Granted) and (last.originator_id, last.cause) == (stream, Cause.RENEWED):
+            credit.turn(event, lot.terms.effective_at)
+        else:
+            credit.change(event, lot.used, lot.booked)
+            lot.void = not credit.live
+
+    def _turn(self, event: Granted, after: list[LedgerEvent]) -> None:
+        """A renewal is followed by a definition just where another rollup type waited for it."""
+        waited = self.credits[event.originator_id].last.next_rollup_type is not None
+        defined = bool(after) and isinstance(after[0], ExecutionCreditDefined)
+        assert defined == waited
 
     def _define_schedule(self, event: GrantScheduleDefined) -> None:
         now, known = event.transaction.recorded_at, self.schedules.get(event.originator_id)
@@ -329,6 +346,8 @@ class NaiveBooks:
         if before is not None:
             assert event.cause is Cause.RENEWED
             assert event.terms.effective_at == before.terms.expires_at
-            assert event.amount == self.defined[event.originator_id].credits
+            self.credits[event.originator_id].renew(event)
+        elif event.originator_id in self.credits:
+            self.credits[event.originator_id].begin(event)
         lot = NaiveLot(event.lot, event.originator_id, event.grant_type, event.terms, event.grant)
         self.lots[event.lot] = self.newest[event.originator_id] = lot

@@ -177,6 +177,8 @@ def events(draw: st.DrawFn) -> LedgerEvent:
             "anchor_at": draw(instants),
             "created_at": draw(instants),
             "deleted_at": draw(st.none() | instants),
+            "next_rollup_type": draw(st.none() | st.sampled_from(RollupType)),
+            "first_month": draw(st.integers(0, 120_000)),
         }
     elif event_type is GrantScheduleDefined:
         values["plan"] = draw(plans)

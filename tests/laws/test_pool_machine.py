@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 
-from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ledger.domain.events import Expired, Granted, GrantScheduleDefined
@@ -12,9 +11,6 @@ from ledger.domain.refusals import (
     CannotUpdateExpireAtForExpiredCreditGrant,
     CreditGrantAlreadyVoided,
     CreditGrantCannotBeVoided,
-    CreditsBelowUsed,
-    ExecutionCreditExists,
-    ExecutionCreditNotFound,
     ExpireAtMustBeLaterThanEffectiveAt,
     GrantScheduleNotFound,
     InsufficientCredits,
@@ -22,28 +18,25 @@ from ledger.domain.refusals import (
     RefundExceedsDebit,
     Refusal,
 )
-from ledger.domain.values import BillingPeriod, Cadence, Cause, PaymentCollection, PaymentMethod, PoolKey, RollupType
-from tests.domain.scenario import EXECUTIONS, GRANTS, Book, state_of
+from ledger.domain.values import BillingPeriod, Cadence, Cause, PaymentCollection, PaymentMethod, PoolKey
+from tests.domain.scenario import GRANTS, Book, state_of
 from tests.laws import moves
 from tests.laws.moves import (
     Consume,
-    Delete,
     EndPlan,
     GiveBack,
     Issue,
-    Open,
     Outcome,
     Pay,
     Plan,
     Recharge,
-    Resize,
     SaveRecharge,
     Settle,
     Update,
     Void,
     Wait,
 )
-from tests.laws.naive_books import END_OF_TIME, NaiveBooks, NaiveLot
+from tests.laws.naive_books import END_OF_TIME, NaiveBooks
 from tests.laws.naive_schedules import units_of
 
 OF_WHAT_IS_DUE = {Cause.LAPSED, Cause.ROLLED_OVER, Cause.SCHEDULED}
@@ -261,70 +254,4 @@ class GrantsMachine(PoolMachine):
         assert again == []
 
 
-class ExecutionsMachine(PoolMachine):
-    key = EXECUTIONS
-
-    def lot_of(self, which: int) -> tuple[str, NaiveLot]:
-        streams = list(self.naive.defined)
-        stream = streams[which % len(streams)]
-        return stream, self.naive.newest[stream]
-
-    @rule(move=moves.long_waits)
-    def wait(self, move: Wait) -> None:
-        move.make(self.book)
-
-    @rule(move=moves.opens)
-    def open(self, move: Open) -> None:
-        renewing = move.rollup_type is not RollupType.ADDON
-        taken = [
-            defined
-            for defined in self.naive.defined.values()
-            if defined.deleted_at is None and (defined.rollup_type is not RollupType.ADDON) == renewing
-        ]
-        refusal = self.read(move.make(self.book))
-        if move.anchored < 0:
-            assert isinstance(refusal, InvalidArgument)
-        elif taken:
-            assert isinstance(refusal, ExecutionCreditExists)
-        else:
-            assert refusal is None
-
-    @precondition(lambda self: self.naive.defined)
-    @rule(move=moves.resizes)
-    def resize(self, move: Resize) -> None:
-        stream, lot = self.lot_of(move.which)
-        deleted = self.naive.defined[stream].deleted_at is not None
-        used = 0 if lot.ended(self.book.now) else lot.used  # a renewal that is due comes first
-        refusal = self.read(move.make(self.book))
-        if deleted:
-            assert isinstance(refusal, ExecutionCreditNotFound)
-        elif move.credits < used:
-            assert isinstance(refusal, CreditsBelowUsed)
-            assert refusal.facts == {"credits": move.credits, "used": used}
-        else:
-            assert refusal is None
-            lot = self.naive.newest[stream]
-            assert lot.booked + lot.used == move.credits == self.naive.defined[stream].credits
-
-    @precondition(lambda self: self.naive.defined)
-    @rule(move=moves.deletes)
-    def delete(self, move: Delete) -> None:
-        stream, _ = self.lot_of(move.which)
-        deleted = self.naive.defined[stream].deleted_at is not None
-        refusal = self.read(move.make(self.book))
-        if deleted:
-            assert isinstance(refusal, ExecutionCreditNotFound)
-        else:
-            assert refusal is None
-            assert self.naive.newest[stream].booked == 0
-            assert self.naive.defined[stream].deleted_at == self.book.now
-
-    @rule(rollup_type=st.sampled_from(RollupType), credits=moves.allotments)
-    def open_when_there_is_room(self, rollup_type: RollupType, credits: int) -> None:
-        """So that most runs have something to use."""
-        if not any(defined.deleted_at is None for defined in self.naive.defined.values()):
-            assert self.read(Open(credits, rollup_type, 0).make(self.book)) is None
-
-
 TestGrants = GrantsMachine.TestCase
-TestExecutions = ExecutionsMachine.TestCase

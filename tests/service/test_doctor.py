@@ -21,6 +21,7 @@ from projections.runner import advance, prepare
 from service.doctor import CHECKS, Finding, examine
 from tests.conftest import START, Hands, drop
 from tests.history import Play, histories
+from tests.laws.naive_schedules import stepped
 
 HOLDER = 'b\u00e4r "\\ \U0001f43b'
 """Whatever JSON has to escape."""
@@ -73,13 +74,15 @@ def live(books: BlockingLedger, hands: Hands) -> None:
     for _ in range(2):
         books.consume(holder=HOLDER, currency="DAST", amount=3, kind=Kind.EXECUTION_CREDIT, dimensions={"team": "red"})
     change_grants(books)
+    early = begin_turns(books)
     ended = begin_schedules(books)
     recharge(books, "USD")
     hands.set(START + timedelta(days=40))
-    books.resize_execution_credit(credit=credit.stream_id, credits=30)
+    books.update_execution_credit(credit=credit.stream_id, credits=30)
     books.settle_due()
     books.end_grant_schedule(schedule=ended)
     books.refund(transaction_id=debit.transaction_id)
+    books.refund(transaction_id=early, amount=1, kind=Kind.EXECUTION_CREDIT)
     books.delete_execution_credit(credit=addon.stream_id)
     hands.set(START + timedelta(days=130))
     recharge(books, "EUR")
@@ -106,6 +109,16 @@ def change_grants(books: BlockingLedger) -> None:
     debit = books.consume(holder=HOLDER, currency="emptied", amount=1).transaction_id
     books.update_grant(grant=emptied, clears=("expireAt",))
     books.refund(transaction_id=debit)
+
+
+def begin_turns(books: BlockingLedger) -> str:
+    """Credits that turn to longer and to shorter periods; answers a debit of a period that will have ended."""
+    for company, before, after in (("slower", "MONTHLY", "QUARTERLY"), ("faster", "QUARTERLY", "MONTHLY")):
+        anchored = {"rollup_type": before, "period_anchor": datetime(2025, 10, 31, tzinfo=UTC)}
+        credit = books.open_execution_credit(company=company, credit_type="DAST", credits=9, **anchored).stream_id
+        debit = books.consume(holder=company, currency="DAST", amount=4, kind=Kind.EXECUTION_CREDIT).transaction_id
+        books.update_execution_credit(credit=credit, credits=12, rollup_type=after)
+    return debit
 
 
 def begin_schedules(books: BlockingLedger) -> str:
@@ -220,6 +233,40 @@ def test_an_account_that_has_only_the_roles_may_examine(lived: Database) -> None
         finally:
             with harmed(lived, None, f"DROP ROLE {account}"):
                 pass
+
+
+def test_execution_credits_are_healthy_however_they_turned_slept_and_were_refunded(
+    books: BlockingLedger, database: Database, hands: Hands
+) -> None:
+    """At every stop, also where what has fallen due is not written yet."""
+
+    def stop(months: int) -> None:
+        assert sick(database) == {}
+        hands.set(stepped(START, months))
+        assert sick(database) == {}
+
+    scan: dict[str, Any] = {"holder": "acme", "currency": "DAST", "kind": Kind.EXECUTION_CREDIT}
+    credit = books.open_execution_credit(company="acme", credit_type="DAST", credits=9, rollup_type="MONTHLY").stream_id
+    addon = books.open_execution_credit(company="acme", credit_type="DAST", credits=5, rollup_type="ADDON").stream_id
+    both = books.consume(**scan, amount=12).transaction_id
+    books.update_execution_credit(credit=credit, rollup_type="YEARLY")
+    books.update_execution_credit(credit=credit, rollup_type="QUARTERLY")
+    stop(1)
+    books.refund(transaction_id=both, amount=5, kind=Kind.EXECUTION_CREDIT)
+    stop(14)
+    books.update_execution_credit(credit=credit, credits=30, rollup_type="MONTHLY")
+    stop(15)
+    later = books.consume(**scan, amount=30).transaction_id
+    stop(40)
+    books.refund(transaction_id=later, amount=7, kind=Kind.EXECUTION_CREDIT)
+    books.delete_execution_credit(credit=addon)
+    stop(41)
+    books.refund(transaction_id=both, amount=4, kind=Kind.EXECUTION_CREDIT)
+    books.update_execution_credit(credit=credit, credits=1, rollup_type="SEMIANNUAL")
+    books.delete_execution_credit(credit=credit)
+    books.refund(transaction_id=later, kind=Kind.EXECUTION_CREDIT)
+    stop(60)
+    assert books.settle_due() == 0
 
 
 @settings(max_examples=2, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])

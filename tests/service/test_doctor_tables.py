@@ -10,6 +10,7 @@ from tests.service.test_doctor import Fault, lived_ledger
 
 OPEN = "open_lots WHERE kind = 'CREDIT_GRANT'"
 LIVING = "open_lots WHERE kind = 'EXECUTION_CREDIT'"
+TURNED = "movements WHERE definition ->> 'first_month' <> '0'"
 ENDED = "events WHERE type = 'ledger.expired' AND kind = 'CREDIT_GRANT'"
 DELETED = "movements WHERE deleted_at IS NOT NULL"
 UPDATED = "movements WHERE type = 'ledger.grant-updated'"
@@ -59,6 +60,7 @@ FAULTS = [
             (OPEN, "resource = 'else'"),
             (LIVING, "definition_version = definition_version + 1"),
             (LIVING, "definition_version = NULL"),
+            (TURNED, "definition_version = definition_version - 2"),  # the one that asked for the turn
         ]
     ),
     *(

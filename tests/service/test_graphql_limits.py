@@ -122,6 +122,30 @@ def test_a_page_costs_what_it_may_hold_however_its_size_is_given(service: Servic
         assert "must cost at most" in message
 
 
+@pytest.mark.parametrize(
+    ("given", "heads", "variables"),
+    [
+        ("limit: 100",                             "",                        {}),
+        ("pagination: {perPage: 100}",             "",                        {}),
+        ("limit: $n",                              "($n: Int)",               {"n": 100}),
+        ("limit: $n",                              "($n: Int)",               {"n": 100.0}),
+        ("limit: $n",                              "($n: Int = 100)",         {}),
+        ("pagination: {perPage: $n}",              "($n: Int)",               {"n": 100}),
+        ("pagination: $p",                         "($p: PaginationInput)",   {"p": {"perPage": 100}}),
+        ("pagination: $p",                         "($p: PaginationInput)",   {"p": {"perPage": 100.0}}),
+        ("limit: null, pagination: {perPage: 100}", "",                       {}),
+        ("limit: $n, pagination: {perPage: 100}",  "($n: Int)",               {"n": None}),
+    ],
+)  # fmt: skip
+def test_a_page_by_number_costs_what_it_may_hold_however_its_size_is_given(
+    service: Service, given: str, heads: str, variables: dict[str, Any]
+) -> None:
+    field = f"executionCredits({given}) {{ collection {{ id credits usedCredits }} }}"
+    document = f"query {heads} {aliases(100, field)}"
+    answer = posted(service, json.dumps({"query": document, "variables": variables}))
+    assert "must cost at most" in invalid(service, answer)[0]
+
+
 def test_introspection_answers_the_whole_schema(service: Service) -> None:
     document = """
     { __schema {

@@ -16,7 +16,8 @@ import service
 from ledger.application.receipts import LedgerUnavailable
 from ledger.domain.refusals import IdempotencyKeyReused, InvalidArgument, Refusal
 from service.api_keys import ApiKeyNotFound
-from service.refusals import ANSWERS, FAULT_CODE, GRANT_WORDS, BodyTooLarge, Exit, told
+from service.rate_limit import RateLimitExceeded
+from service.refusals import ANSWERS, EXECUTION_WORDS, FAULT_CODE, GRANT_WORDS, BodyTooLarge, Exit, told
 
 SAMPLES: dict[object, Any] = {str: "some-text", int: 7_500_000_000, bool: True, tuple[str, ...]: ("amount", "holder")}
 """A value for every type that a refusal's field has; as Credits the number is 7.5."""
@@ -64,8 +65,12 @@ def test_every_refusal_has_its_row_and_every_row_its_refusal() -> None:
 
 
 def test_no_two_refusals_share_a_code_and_none_is_called_as_our_own_faults_are() -> None:
-    codes = [code_of(kind) for kind in every_problem()]
-    assert len(set(codes)) == len(codes)
+    """But for one that is another in words of its own, which is answered as that is."""
+    codes: dict[str, type[Exception]] = {}
+    for kind in sorted(every_problem(), key=lambda kind: len(kind.__mro__)):
+        first = codes.setdefault(code_of(kind), kind)
+        assert issubclass(kind, first), f"{kind} and {first}"
+        assert ANSWERS[kind] == ANSWERS[first]
     assert FAULT_CODE not in codes
 
 
@@ -84,15 +89,21 @@ def test_no_two_refusals_share_a_code_and_none_is_called_as_our_own_faults_are()
         ("CannotUpdateExpireAtForExpiredCreditGrantError", 409, Exit.REFUSED, False),
         ("GrantScheduleNotFound",                    404, Exit.NOT_FOUND, False),
         ("RefundExceedsDebit",                       409, Exit.REFUSED,   False),
+        ("ExecutionCreditNotFound",                  404, Exit.NOT_FOUND, False),
+        ("ExecutionCreditDeleted",                   409, Exit.REFUSED,   False),
+        ("ExecutionCreditExists",                    409, Exit.REFUSED,   False),
+        ("CreditsBelowUsed",                         409, Exit.REFUSED,   False),
+        ("RollupTypeStays",                          409, Exit.REFUSED,   False),
         ("IdempotencyKeyReused",                     409, Exit.REFUSED,   False),
         ("ClockWouldGoBack",                         409, Exit.REFUSED,   False),
         ("QueueFull",                                429, Exit.TRY_AGAIN, True),
+        ("RateLimitExceeded",                        429, Exit.TRY_AGAIN, True),
         ("PositionNotReached",                       503, Exit.TRY_AGAIN, True),
         ("LedgerUnavailable",                        503, Exit.TRY_AGAIN, True),
     ],
 )  # fmt: skip
 def test_the_codes_of_the_contract(code: str, status: int, ends: Exit, retry: bool) -> None:
-    (answer,) = (answer for kind, answer in ANSWERS.items() if code_of(kind) == code)
+    (answer,) = {answer for kind, answer in ANSWERS.items() if code_of(kind) == code}
     assert (answer.status, answer.exit, answer.retry_seconds is not None) == (status, ends, retry)
 
 
@@ -101,6 +112,12 @@ def test_what_may_succeed_later_says_when_and_nothing_else_does() -> None:
         later = answer.status in (429, 503)
         assert (answer.retry_seconds or 0) >= int(later), kind
         assert later == (answer.retry_seconds is not None) == (answer.exit is Exit.TRY_AGAIN), kind
+
+
+def test_who_asked_too_often_is_told_how_long_to_wait() -> None:
+    problem = told(RateLimitExceeded(1200, 42))
+    assert problem is not None
+    assert (problem.answer.retry_seconds, problem.facts) == (42, {"requestsMax": 1200, "retryAfterSeconds": 42})
 
 
 def test_an_exit_code_never_says_done_or_a_fault_of_ours_of_a_refusal() -> None:
@@ -134,6 +151,21 @@ def test_fields_are_called_as_the_door_calls_them() -> None:
     assert (argument.facts["field"], argument.message) == ("customerId", "customerId must be a text")
     assert reused.facts["differing"] == ["amount", "resourceId"]
     assert "resourceId" in reused.message
+
+
+@pytest.mark.parametrize(
+    ("ours", "wire"),
+    [
+        ("holder", "companyId"), ("currency", "creditType"), ("amount", "credits"), ("dimensions", "projectId"),
+        ("accountGroups", "accountGroupIds"), ("rollupType", "rollupType"),
+    ],
+)  # fmt: skip
+def test_fields_of_execution_credits_are_called_as_their_contract_calls_them(ours: str, wire: str) -> None:
+    argument = told(InvalidArgument(ours, "is bad"), EXECUTION_WORDS)
+    reused = told(IdempotencyKeyReused("k", (ours,)), EXECUTION_WORDS)
+    assert argument is not None
+    assert reused is not None
+    assert (argument.facts["field"], reused.facts["differing"]) == (wire, [wire])
 
 
 def test_a_database_that_is_away_is_told_without_the_words_of_the_driver() -> None:

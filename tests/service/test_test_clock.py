@@ -12,6 +12,7 @@ from ledger.domain.events import Expired
 from ledger.domain.instants import instant_text
 from ledger.store.database import Database, Role
 from projections.read_model import ENTRIES, READ_MODELS
+from tests.service.executions import Company, renewals
 from tests.service.serving import ANSWER_SECONDS_MAX, Service, command, serving
 
 CREATE = "mutation ($input: CreditGrantInput!) { createCreditGrant(input: $input) { id createdAt status } }"
@@ -129,6 +130,19 @@ def test_a_body_that_names_no_instant_is_refused_and_moves_nothing(service: Serv
     assert now_of(service) == now
 
 
+@pytest.mark.parametrize("instant", ["9999-12-31T23:59:59.999999Z", "9999-12-31T22:59:59.999999-01:00"])
+def test_the_last_instant_of_the_calendar_is_refused_for_it_stands_for_never(
+    service: Service, untouched: Service, instant: str
+) -> None:
+    for clock in (service, untouched):
+        now = now_of(clock)
+        answer = clock.set_clock(instant)
+        assert answer.status_code == 400
+        assert answer.json()["message"] == "now must be earlier: this instant stands for never"
+        assert now <= now_of(clock) < "9999"
+    assert untouched.set_clock("9999-12-31T23:59:59.999998Z").status_code == 200
+
+
 def test_only_who_may_operate_the_ledger_moves_the_clock(service: Service, schema: Database) -> None:
     made = command(
         "keys", "create", "--name", "clock", "--role", "writer", database_url=schema.dsn, schema=schema.schema
@@ -170,6 +184,20 @@ def test_the_answer_comes_when_every_lapse_due_by_then_is_written_and_visible(
         assert position_of_head(database) == head, "the reads found nothing left to write"
 
 
+def test_years_of_renewals_of_many_companies_are_written_and_visible_with_the_answer(
+    untouched: Service, database: Database
+) -> None:
+    """On a database that had no reason yet to learn what is in its tables."""
+    assert untouched.set_clock("2024-03-01T00:00:00Z").status_code == 200
+    companies = [Company(untouched) for _ in range(140)]
+    for company in companies:
+        company.create("MONTHLY", 10)
+    assert untouched.set_clock("2032-02-29T00:00:00Z").status_code == 200
+    first_of_months = [datetime(2024 + month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in range(3, 8 * 12 + 2)]
+    assert all(renewals(database, company.id) == first_of_months for company in companies)
+    assert_followed(database)
+
+
 def assert_written(database: Database, now: datetime, due_by_now: set[tuple[str, datetime]]) -> int:
     """The log and the read model have exactly these lapses, and nothing is left to do; returns the head."""
     with database.connect(Role.WRITER) as connection:
@@ -188,8 +216,14 @@ def assert_written(database: Database, now: datetime, due_by_now: set[tuple[str,
             ),
             [Expired.TOPIC],
         ).fetchall()
-        positions = connection.execute("SELECT name, position FROM projections").fetchall()
     assert {(row["lot"], row["effective_at"]) for row in shown} == due_by_now
+    return assert_followed(database)
+
+
+def assert_followed(database: Database) -> int:
+    """Every read model is at the head, which it returns."""
+    with database.connect(Role.READER) as connection:
+        positions = connection.execute("SELECT name, position FROM projections").fetchall()
     head = position_of_head(database)
     assert {row["name"]: row["position"] for row in positions} == {model.name: head for model in READ_MODELS}
     return head

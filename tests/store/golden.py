@@ -125,6 +125,15 @@ def _recharge(settings: RechargeSettings, done: RechargesDone) -> AutoRechargeDe
     )  # fmt: skip
 
 
+def _credit(**changed: Any) -> ExecutionCreditDefined:
+    values: dict[str, Any] = {
+        "originator_id": STREAM, "originator_version": 1, "transaction": PLAIN, "pool": COMPANY,
+        "credit_type": CreditType.AI_PENTEST, "rollup_type": RollupType.QUARTERLY, "credits": 10 * UNIT,
+        "anchor_at": BEGIN, "created_at": NOW, "deleted_at": None, "next_rollup_type": None, "first_month": 0,
+    }  # fmt: skip
+    return ExecutionCreditDefined.of(**values | changed)
+
+
 def _movement(**changed: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "originator_id": STREAM,
@@ -247,9 +256,14 @@ GOLDEN: dict[str, LedgerEvent] = {
         ),
         RechargesDone(grants=7, spend=Spend(month="2026-02", amount=25 * UNIT, currency="EUR")),
     ),
-    "execution-credit-defined-v1": ExecutionCreditDefined.of(
-        originator_id=STREAM, originator_version=1, transaction=FULL, pool=COMPANY, credit_type=CreditType.AI_PENTEST,
-        rollup_type=RollupType.MONTHLY, credits=10 * UNIT, anchor_at=BEGIN, created_at=BEGIN, deleted_at=NOW,
+    "execution-credit-defined-v1": _credit(
+        transaction=FULL, rollup_type=RollupType.MONTHLY, created_at=BEGIN, deleted_at=NOW
+    ),
+    "execution-credit-defined-v1-about-to-turn": _credit(next_rollup_type=RollupType.YEARLY, originator_version=4),
+    "execution-credit-defined-v1-turned": _credit(rollup_type=RollupType.YEARLY, first_month=7, originator_version=7),
+    "execution-credit-defined-v1-with-the-largest-month": _credit(
+        credit_type=CreditType.DAST, next_rollup_type=RollupType.MONTHLY, first_month=119_987, credits=10**28 - 1,
+        originator_version=2**31 - 1, deleted_at=NOW,
     ),
 }  # fmt: skip
 

@@ -7,7 +7,14 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 
 from ledger.application import BlockingLedger, CreditLedger
-from ledger.domain.events import AutoRechargeDefined, Granted, GrantScheduleDefined, LedgerEvent, SchedulePlan
+from ledger.domain.events import (
+    AutoRechargeDefined,
+    ExecutionCreditDefined,
+    Granted,
+    GrantScheduleDefined,
+    LedgerEvent,
+    SchedulePlan,
+)
 from ledger.domain.execution_credit import ExecutionCredit
 from ledger.domain.instants import FOREVER, Instant
 from ledger.domain.pool import Pool
@@ -56,6 +63,7 @@ def test_open_lots_and_due_follow_from_the_log(server_dsn: str, acts: list[Any])
             (lot.lot_id, lot.balance, lot.burn_down_key) for lot in pool.lots
         ]
         assert all(loaded[key].version(stream) == pool.version(stream) for stream in loaded[key].aggregates)
+        assert definitions(loaded[key]) == definitions(pool)
         assert loaded[key].schedules == pool.schedules
         assert [(lot.details, lot.texts) for lot in loaded[key].lots] == [(lot.details, lot.texts) for lot in pool.lots]
 
@@ -75,6 +83,15 @@ def told(pools: dict[PoolKey, Pool]) -> list[tuple[Any, ...]]:
                 if lot.balance > 0:
                     rows.append((aggregate.stream_id, lot.lot_id, None, "EXPIRY", lot.expires_at))
     return rows
+
+
+def definitions(pool: Pool) -> dict[str, ExecutionCreditDefined]:
+    """What each living execution credit is at present."""
+    return {
+        stream: credit.definition
+        for stream, credit in pool.aggregates.items()
+        if isinstance(credit, ExecutionCredit) and credit.live
+    }
 
 
 def next_parts(log: Sequence[LedgerEvent]) -> dict[str, Instant]:

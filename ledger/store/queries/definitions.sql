@@ -4,7 +4,7 @@ FROM unnest(%(streams)s::uuid[], %(versions)s::integer[]) AS wanted (stream_id, 
 CROSS JOIN LATERAL (
     SELECT * FROM events
     WHERE stream_id = wanted.stream_id
-        AND (wanted.version IS NULL OR version = wanted.version)
-        AND type = 'ledger.execution-credit-defined'
+        AND version BETWEEN coalesce(wanted.version, 1) AND coalesce(wanted.version, 2147483647)
+        AND kind = 'EXECUTION_CREDIT' AND type = 'ledger.execution-credit-defined'
     ORDER BY version DESC LIMIT 1
 ) AS definition

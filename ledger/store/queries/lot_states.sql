@@ -16,11 +16,19 @@ SELECT
     terms.data #>> '{document,sha256}' AS document_sha256
 FROM unnest(%(streams)s::uuid[], %(lots)s::uuid[]) AS wanted (stream_id, lot)
 CROSS JOIN LATERAL (
-    SELECT version FROM events WHERE stream_id = wanted.stream_id ORDER BY version DESC LIMIT 1
+    SELECT version, kind FROM events WHERE stream_id = wanted.stream_id ORDER BY version DESC LIMIT 1
 ) AS stream
 CROSS JOIN LATERAL (
-    SELECT * FROM events
-    WHERE stream_id = wanted.stream_id AND lot = wanted.lot
-    ORDER BY version DESC LIMIT 1
+    (
+        SELECT * FROM events
+        WHERE stream.kind = 'CREDIT_GRANT' AND stream_id = wanted.stream_id AND lot = wanted.lot
+        ORDER BY version DESC LIMIT 1
+    )
+    UNION ALL
+    (
+        SELECT * FROM events
+        WHERE stream.kind = 'EXECUTION_CREDIT' AND kind = 'EXECUTION_CREDIT' AND lot = wanted.lot
+        ORDER BY version DESC LIMIT 1
+    )
 ) AS state
 JOIN events AS terms ON terms.stream_id = wanted.stream_id AND terms.version = state.terms_version

@@ -1,1 +1,2 @@
-DELETE FROM claims WHERE stream_id = ANY(%(streams)s::uuid[]) AND kind = %(kind)s
+DELETE FROM claims
+WHERE kind = %(kind)s AND value = ANY(%(values)s::text[]) AND stream_id = ANY(%(streams)s::uuid[])

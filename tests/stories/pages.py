@@ -1,10 +1,10 @@
-"""Runs docs/credit-grants.md; `python -m tests.stories.credit_grants_page` writes the answers of a real run into it.
+"""Runs the pages of examples in docs; `python -m tests.stories.pages` writes the answers of a real run into them.
 
 A step of the page is a request and the JSON block with its answer, which is replaced by the real one:
 
 - a `graphql` block, if need be followed by a JSON block with its variables before the one with the answer, and preceded
   by an `http` block with headers;
-- a `sh` block, run with ADDRESS and KEY in its environment.
+- a `sh` block, run with ADDRESS, KEY and the service's settings in its environment.
 
 An `http` block that begins with POST sets the test clock. Ids are new in each run. The page keeps its own: an id of the
 page stands for the one that a run gave in the same place of an answer, from there on in requests and answers alike.
@@ -21,9 +21,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.service.serving import Service, serving
+from tests.service.serving import COMMAND, Service, environment, serving
 
-PATH = Path(__file__).parent.parent.parent / "docs" / "credit-grants.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGES = (DOCS / "credit-grants.md", DOCS / "execution-credits.md")
 WIDTH, FIELDS_WIDTH = 105, 90
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\bcg-[0-9a-z]{12,}")
@@ -95,9 +96,10 @@ def steps_of(page: str) -> Iterator[Step]:
 
 @dataclass
 class Run:
-    """One run of the page on a service in test mode, whose ledger is empty at first."""
+    """One run of a page on a service in test mode with these settings, whose ledger is empty at first."""
 
     service: Service
+    settings: dict[str, str]
     ids: Ids = field(default_factory=Ids)
     position: str = "0"
     """Of the last answer. A read waits for it: a busy machine makes the run slower, not its answers older."""
@@ -110,8 +112,9 @@ class Run:
                 assert setting is not None, text
                 return self.service.set_clock(setting[1]).raise_for_status().json()
             case "sh":
-                environment = {"PATH": os.environ["PATH"], "ADDRESS": self.service.url, "KEY": self.service.key}
-                return json.loads(subprocess.check_output(["bash", "-euc", text], env=environment, text=True))
+                given = environment(**self.settings) | {"ADDRESS": self.service.url, "KEY": self.service.key}
+                given["PATH"] = f"{COMMAND.parent}{os.pathsep}{given['PATH']}"
+                return json.loads(subprocess.check_output(["bash", "-euc", text], env=given, text=True))
             case _:
                 return self._graphql(text, step)
 
@@ -124,9 +127,13 @@ class Run:
         return answer.json()
 
 
-def executed(page: str, service: Service) -> str:
-    """The page with the answers of a service."""
-    run = Run(service)
+def executed(page: str, **settings: str) -> str:
+    """The page with the answers of a service with these settings, started for it alone."""
+    with serving(cwd=None, test_clock="1", **settings) as service:
+        return carried_out(page, Run(service, settings | {"test_clock": "1"}))
+
+
+def carried_out(page: str, run: Run) -> str:
     parts, end = [], 0
     for step in steps_of(page):
         answer = run.answer_to(step)
@@ -169,10 +176,10 @@ def filled(fields: list[str]) -> list[str]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="ledger-page-") as folder:
-        Path(folder).chmod(0o755)
-        with serving(data_dir=str(Path(folder, "ledger-data")), test_clock="1") as service:
-            PATH.write_text(executed(PATH.read_text(), service))
+    for path in PAGES:
+        with tempfile.TemporaryDirectory(prefix="ledger-page-") as folder:
+            Path(folder).chmod(0o755)
+            path.write_text(executed(path.read_text(), data_dir=str(Path(folder, "ledger-data"))))
 
 
 if __name__ == "__main__":

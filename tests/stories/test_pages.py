@@ -1,0 +1,32 @@
+"""The pages of examples, carried out from the first request to the last: they show what the service answers."""
+
+import json
+from difflib import unified_diff
+from pathlib import Path
+
+import pytest
+from graphql import build_schema as parse_schema
+
+from ledger.store.database import Database
+from service.graphql.schema import build_schema
+from tests.stories.pages import PAGES, executed, steps_of
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_shows_what_the_service_answers(path: Path, database: Database) -> None:
+    page = path.read_text()
+    real = executed(page, database_url=database.dsn, schema=database.schema)
+    difference = unified_diff(page.splitlines(), real.splitlines(), "the page", "the service", n=8, lineterm="")
+    assert real == page, "\n".join(difference)
+
+
+def test_the_pages_have_an_example_of_every_operation() -> None:
+    schema = parse_schema(build_schema().as_str())
+    assert schema.query_type is not None
+    assert schema.mutation_type is not None
+    answers = [
+        json.loads(step.answer.text) for path in PAGES for step in steps_of(path.read_text()) if step.answer is not None
+    ]
+    graphql = [answer["data"] for answer in answers if "data" in answer]
+    answered = {name for data in graphql for name, value in data.items() if value is not None}
+    assert answered == {*schema.query_type.fields, *schema.mutation_type.fields}
