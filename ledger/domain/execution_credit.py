@@ -73,7 +73,8 @@ class ExecutionCredit:
         return self.live and lot.lot_id == self.present_lot_id
 
     def renewal_due(self, now: Instant) -> bool:
-        return self.live and self.renewing and self.present_lot.expires_at <= now
+        ends_at = self.present_lot.terms.expires_at
+        return self.live and ends_at is not None and ends_at <= now
 
 
 def cycle_of(definition: ExecutionCreditDefined) -> BillingCycle:
@@ -127,8 +128,7 @@ def renew(decision: "Decision", credit: ExecutionCredit, now: Instant) -> None:
     definition = credit.definition
     cycle = cycle_of(definition)
     lot = decision.present_lot(credit)
-    while lot.expires_at <= now:
-        starts_at = lot.expires_at
+    while (starts_at := lot.terms.expires_at) is not None and starts_at <= now:
         left = decision.present(lot).balance
         if left > 0:
             decision.take_out(Expired, lot, left, cause=Cause.LAPSED, effective_at=starts_at)

@@ -6,8 +6,8 @@ from typing import Any, LiteralString
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from ledger.domain.instants import FOREVER, Instant, instant_of
-from ledger.domain.refusals import ClockWouldGoBack, InvalidArgument
+from ledger.domain.instants import Instant, instant_of
+from ledger.domain.refusals import ClockWouldGoBack
 from ledger.store.recorder import lock_key
 from ledger.store.sql import query
 
@@ -46,12 +46,9 @@ def settable_clock() -> Clock:
 def set_test_clock(connection: Connection[DictRow], instant: Instant) -> None:
     """Set the shared test clock. The same instant again is fine; an earlier one is refused (ClockWouldGoBack).
 
-    Before the first setting the clock is the real time, and an empty ledger may be put to any instant but the last one
-    of the calendar, which stands for never (InvalidArgument).
+    Before the first setting the clock is the real time, and an empty ledger may be put to any instant.
     """
     instant = instant_of(instant, field="now")
-    if instant == FOREVER:
-        raise InvalidArgument("now", "must be earlier: this instant stands for never")
     with connection.transaction():
         schema: Any = connection.execute("SELECT current_schema() AS name").fetchone()
         connection.execute(query("lock"), {"key": lock_key(connection, schema["name"])})

@@ -146,6 +146,13 @@ def test_an_addon_never_ends_and_never_renews() -> None:
     ).holding()
 
 
+@pytest.mark.parametrize("rollup", [MONTHLY, ADDON])
+def test_what_never_ends_is_not_due_at_the_calendars_last_instant_either(rollup: RollupType) -> None:
+    """A period whose end would lie beyond the calendar has none."""
+    last = day("9999-12-31T23:59:59.999999")
+    given(at(day("9999-12-15")), open_credit("C", rollup, 50), at(last)).when(settle()).then().holding(lot1=50)
+
+
 def test_a_debit_beyond_both_credits_is_refused_as_a_whole() -> None:
     given(open_credit("C", MONTHLY, 100), open_credit("A", ADDON, 50)).when(consume(151)).then_refused(
         InsufficientCredits, available=units(150), requested=units(151), shortfall=units(1)

@@ -130,19 +130,6 @@ def test_a_body_that_names_no_instant_is_refused_and_moves_nothing(service: Serv
     assert now_of(service) == now
 
 
-@pytest.mark.parametrize("instant", ["9999-12-31T23:59:59.999999Z", "9999-12-31T22:59:59.999999-01:00"])
-def test_the_last_instant_of_the_calendar_is_refused_for_it_stands_for_never(
-    service: Service, untouched: Service, instant: str
-) -> None:
-    for clock in (service, untouched):
-        now = now_of(clock)
-        answer = clock.set_clock(instant)
-        assert answer.status_code == 400
-        assert answer.json()["message"] == "now must be earlier: this instant stands for never"
-        assert now <= now_of(clock) < "9999"
-    assert untouched.set_clock("9999-12-31T23:59:59.999998Z").status_code == 200
-
-
 def test_only_who_may_operate_the_ledger_moves_the_clock(service: Service, schema: Database) -> None:
     made = command(
         "keys", "create", "--name", "clock", "--role", "writer", database_url=schema.dsn, schema=schema.schema
