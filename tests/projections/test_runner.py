@@ -15,7 +15,7 @@ from projections.entries.queries import statement_of_pool
 from projections.lots.queries import LotStatus, lots_of_pool
 from projections.read_model import BALANCES, LOTS, READ_MODELS, ReadModel
 from projections.reading import Reader
-from projections.runner import Runner, advance, prepare
+from projections.runner import Runner, advance, advance_together, prepare
 from tests.conftest import Hands
 
 ACME = PoolKey(Kind.CREDIT_GRANT, "acme", "credits", None)
@@ -97,6 +97,34 @@ def test_a_runner_that_was_overtaken_undoes_its_fold(books: BlockingLedger, data
         issue(books)
         assert advance(slow, Slow("balances")) is not True
         assert fast.execute(BALANCES.sql("SELECT count(*) AS n FROM {table}")).fetchone() == {"n": 0}
+
+
+def test_a_little_is_folded_into_all_models_at_once_or_into_none(books: BlockingLedger, database: Database) -> None:
+    class Overtaken(ReadModel):
+        """Balances, whose position somebody else moves on after the fold."""
+
+        def fold(self, connection: Connection[DictRow], after: int, until: int) -> None:
+            super().fold(connection, after, until)
+            fast.execute("UPDATE projections SET position = %s WHERE name = 'balances'", [until])
+
+    def positions() -> set[int]:
+        found = fast.execute("SELECT position FROM projections WHERE name <> 'balances'").fetchall()
+        return {row["position"] for row in found}
+
+    with database.connect(Role.PROJECTOR) as connection, database.connect(Role.PROJECTOR) as fast:
+        prepare(connection, database)
+        issue(books)
+        overtaken = [Overtaken("balances") if model is BALANCES else model for model in READ_MODELS]
+        assert advance_together(connection, overtaken) is None
+        assert positions() == {0}, "what one had to undo, all have undone"
+        fast.execute("UPDATE projections SET position = 0")
+        assert advance_together(connection, READ_MODELS) is True
+        assert positions() == {1}
+        assert advance_together(connection, READ_MODELS) is False, "there is nothing to fold"
+        issue(books)
+        advance(connection, BALANCES)
+        assert advance_together(connection, READ_MODELS) is None, "they do not stand at one position"
+        assert positions() == {1}
 
 
 def test_a_broken_model_stops_alone_and_says_so(books: BlockingLedger, database: Database, clock: Clock) -> None:

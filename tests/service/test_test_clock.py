@@ -12,7 +12,6 @@ from ledger.domain.events import Expired
 from ledger.domain.instants import instant_text
 from ledger.store.database import Database, Role
 from projections.read_model import ENTRIES, READ_MODELS
-from tests.service.executions import Company, renewals
 from tests.service.serving import ANSWER_SECONDS_MAX, Service, command, serving
 
 CREATE = "mutation ($input: CreditGrantInput!) { createCreditGrant(input: $input) { id createdAt status } }"
@@ -169,20 +168,6 @@ def test_the_answer_comes_when_every_lapse_due_by_then_is_written_and_visible(
             newest = [(grant, instant_text(end)) for grant, end in wanted[::-1]]
             assert sorted(lapses(untouched, customer)) == sorted(newest[:100])
         assert position_of_head(database) == head, "the reads found nothing left to write"
-
-
-def test_years_of_renewals_of_many_companies_are_written_and_visible_with_the_answer(
-    untouched: Service, database: Database
-) -> None:
-    """On a database that had no reason yet to learn what is in its tables."""
-    assert untouched.set_clock("2024-03-01T00:00:00Z").status_code == 200
-    companies = [Company(untouched) for _ in range(140)]
-    for company in companies:
-        company.create("MONTHLY", 10)
-    assert untouched.set_clock("2032-02-29T00:00:00Z").status_code == 200
-    first_of_months = [datetime(2024 + month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in range(3, 8 * 12 + 2)]
-    assert all(renewals(database, company.id) == first_of_months for company in companies)
-    assert_followed(database)
 
 
 def assert_written(database: Database, now: datetime, due_by_now: set[tuple[str, datetime]]) -> int:

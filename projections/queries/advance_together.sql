@@ -1,0 +1,4 @@
+-- Compare and set, for all of them; a runner that moves only some undoes it.
+UPDATE projections SET position = %(until)s, error = NULL
+FROM unnest(%(names)s::text[], %(versions)s::text[]) AS wanted (name, version)
+WHERE projections.name = wanted.name AND projections.version = wanted.version AND projections.position = %(after)s
