@@ -1,6 +1,7 @@
-"""Pages of a list that is ordered newest first, each item at a place that never changes: its position in the log.
+"""Pages of lists.
 
-So a page stays right while items are added: a cursor names a place, not a number of items.
+Where a list is ordered newest first, each item is at a place that never changes: its position in the log. So a page
+stays right while items are added: a cursor names a place, not a number of items. Other lists have numbered pages.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,3 +44,14 @@ class Window(NamedTuple):
         if self.backward:
             return Page(kept, self.above is not None, more)
         return Page(kept, more, self.below is not None)
+
+
+class NumberedPage(NamedTuple):
+    """A page of a list, from 1, of at most so many items."""
+
+    page: int
+    limit: int
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.limit

@@ -13,13 +13,12 @@ from ledger.application.inputs import (
     Document,
     account_groups_of,
     actor_of,
+    amount_of,
     canonical,
     choice,
     dimensions_of,
     id_of,
-    positive,
     quoted,
-    whole_credits,
 )
 from ledger.domain.burn_down import RecordedDebit
 from ledger.domain.credits import credits_text
@@ -157,7 +156,7 @@ class ConsumeCredits(PoolCommand):
         if type(self.kind) is not Kind:
             self.kind = choice(Kind, self.kind, field="kind")
         self.check_envelope()
-        self.amount = positive(self.amount) if self.kind is Kind.CREDIT_GRANT else whole_credits(self.amount)
+        self.amount = amount_of(self.kind, self.amount)
         if self.use_at is not None:
             self.use_at = instant_of(self.use_at, field="useAt")
         if self.account_groups is not None:
@@ -217,8 +216,7 @@ class RefundDebit(Command):
         self.check_envelope()
         self.transaction_id = id_of(self.transaction_id, field="transactionId")
         self.kind = choice(Kind, self.kind, field="kind")
-        if self.amount is not None:
-            self.amount = positive(self.amount) if self.kind is Kind.CREDIT_GRANT else whole_credits(self.amount)
+        self.amount = None if self.amount is None else amount_of(self.kind, self.amount)
         if self.reason is not None:
             self.reason = text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
 

@@ -13,6 +13,14 @@ from ledger.domain.execution_credit import ExecutionCredit
 from ledger.domain.refusals import ExecutionCreditDeleted, ExecutionCreditNotFound, InvalidArgument, Refusal
 from ledger.domain.values import CreditType, Kind, PoolKey, RollupType, StreamId, optional_instant, text_of
 
+PROJECT = "projectId"
+"""The dimension of a use under which its project is kept."""
+
+
+def project_dimensions(project: str | None) -> dict[str, str] | None:
+    """The dimensions of a use for a project; none where it is for none. Refuses: InvalidArgument."""
+    return {PROJECT: text_of(project, field=PROJECT)} if project else None
+
 
 @dataclass(slots=True, kw_only=True)
 class OpenExecutionCredit(Command):
@@ -83,8 +91,11 @@ class ExecutionCreditCommand(Command):
         return ExecutionCreditNotFound(self.credit)
 
     def credit_in(self, decision: Decision, known: Known) -> ExecutionCredit:
-        """The living credit. Refuses: ExecutionCreditDeleted."""
-        found = decision.pool.aggregates.get(known.streams[self.credit])
+        """The living credit. Refuses: ExecutionCreditNotFound, ExecutionCreditDeleted."""
+        stream_id = known.streams.get(self.credit)
+        if stream_id is None:  # what has this name is a debit that another command of the batch is about
+            raise self.not_found()
+        found = decision.pool.aggregates.get(stream_id)
         if not isinstance(found, ExecutionCredit) or not found.live:  # a pool holds no deleted ones, or lets them go
             raise ExecutionCreditDeleted(self.credit)
         return found

@@ -17,7 +17,16 @@ from typing import Any, TypeVar
 from ledger.domain.credits import UNITS_PER_CREDIT, Credits, credits_of, credits_text
 from ledger.domain.grant_details import READABLE_PREFIX
 from ledger.domain.refusals import InvalidArgument
-from ledger.domain.values import ACCOUNT_GROUPS_MAX, METADATA_BYTES_MAX, UUID, Actor, ActorKind, DocumentId, text_of
+from ledger.domain.values import (
+    ACCOUNT_GROUPS_MAX,
+    METADATA_BYTES_MAX,
+    UUID,
+    Actor,
+    ActorKind,
+    DocumentId,
+    Kind,
+    text_of,
+)
 
 WHOLE_MAX = 2**31 - 1
 CURRENCY = re.compile(r"[A-Z]{3}")
@@ -113,6 +122,11 @@ def whole_credits(value: Any, *, field: str = "amount") -> Credits:
     if units % UNITS_PER_CREDIT or units > WHOLE_MAX * UNITS_PER_CREDIT:
         raise InvalidArgument(field, f"must be a whole number of at most {WHOLE_MAX}")
     return units
+
+
+def amount_of(kind: Kind, value: Any) -> Credits:
+    """An amount to use or to give back, as credits of its kind are counted."""
+    return positive(value) if kind is Kind.CREDIT_GRANT else whole_credits(value)
 
 
 def exact(value: Any, *, field: str) -> Decimal:

@@ -12,6 +12,7 @@ from ledger.domain.events import Debited, Refunded
 from ledger.domain.instants import Instant
 from ledger.domain.values import UUID, CreditType, DocumentId, RollupType, StreamId, TransactionId
 from ledger.store.sql import statement
+from projections.paging import NumberedPage
 from projections.read_model import EXECUTION_CREDITS
 from projections.reading import Snapshot, in_order_of_an_index
 
@@ -75,17 +76,6 @@ class ExecutionCreditsFilter(NamedTuple):
     companies: tuple[str, ...] | None = None
     credit_type: CreditType | None = None
     rollup_type: RollupType | None = None
-
-
-class NumberedPage(NamedTuple):
-    """A page of a list, from 1, of at most so many items."""
-
-    page: int
-    limit: int
-
-    @property
-    def offset(self) -> int:
-        return (self.page - 1) * self.limit
 
 
 class ExecutionCreditsPage(NamedTuple):

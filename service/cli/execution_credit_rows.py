@@ -6,6 +6,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import DictRow
 
+from ledger.application.execution_credit_commands import PROJECT
 from ledger.domain.credits import credits_text
 from ledger.domain.events import Debited
 from ledger.store.documents import load_documents
@@ -57,7 +58,7 @@ def transactions_shown(connection: Connection[DictRow], rows: Sequence[Transacti
             "executionCreditId": row.credit,
             "transactionType": "DEBIT" if row.type == Debited.TOPIC else "REFUND",
             "credits": credits_text(row.credits),
-            "projectId": uses.get(row.debit_id, {}).get("projectId"),
+            "projectId": uses.get(row.debit_id, {}).get(PROJECT),
             "createdAt": row.recorded_at,
         }
         for row in rows

@@ -12,6 +12,7 @@ from ledger.application import (
     RefundDebit,
     UpdateExecutionCredit,
 )
+from ledger.application.execution_credit_commands import project_dimensions
 from ledger.application.inputs import id_of
 from ledger.domain.credits import credits_text
 from ledger.domain.events import Debited, Refunded
@@ -21,7 +22,6 @@ from projections.execution_credits.queries import (
     CreditVersion,
     ExecutionCreditRow,
     ExecutionCreditsFilter,
-    NumberedPage,
     TransactionRow,
     execution_credits_as_of,
     execution_credits_by_id,
@@ -29,6 +29,7 @@ from projections.execution_credits.queries import (
     transactions_of,
 )
 from projections.lots.queries import lots_of_pool
+from projections.paging import NumberedPage
 from projections.reading import Snapshot
 from service.bootstrap import RunningLedger
 from service.cli.execution_credit_rows import (
@@ -144,14 +145,13 @@ def delete(running: RunningLedger, credit: str, key: str | None, as_json: bool) 
 @with_ledger
 def debit(running: RunningLedger, as_json: bool, groups: tuple[str, ...], **given: Any) -> None:
     """Use credits, all or nothing: what ends soonest first, so ADDON last."""
-    project = given["project"]
     receipt = running.blocking.execute(
         ConsumeCredits(
             kind=Kind.EXECUTION_CREDIT,
             holder=given["company"],
             currency=given["credit_type"],
             amount=given["credits"],
-            dimensions=None if project is None else {"projectId": text_of(project, field="projectId")},
+            dimensions=project_dimensions(given["project"]),
             account_groups=groups or None,
             idempotency_key=given["key"],
             actor=operator(),

@@ -18,7 +18,6 @@ from ledger.store.documents import load_documents
 from projections.execution_credits.queries import (
     CreditVersion,
     ExecutionCreditRow,
-    NumberedPage,
     TransactionRow,
     documents_of_debits,
     execution_credits_as_of,
@@ -26,6 +25,7 @@ from projections.execution_credits.queries import (
     transactions_of,
 )
 from projections.lots.queries import LotRow, Usable, lots_by_id, names_of_grants, usable_of_pools
+from projections.paging import NumberedPage
 from projections.reading import Snapshot
 from service.access import Caller, Right
 from service.rate_limit import RateLimit

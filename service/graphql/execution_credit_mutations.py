@@ -14,6 +14,7 @@ from ledger.application import (
     RefundDebit,
     UpdateExecutionCredit,
 )
+from ledger.application.execution_credit_commands import project_dimensions
 from ledger.domain.events import Debited, Refunded
 from ledger.domain.refusals import InvalidArgument, NotStorable, QueueFull, Refusal
 from ledger.domain.values import KEY_CHARACTERS_MAX, CreditType, Kind, RollupType, text_of
@@ -21,7 +22,6 @@ from projections.execution_credits.queries import CreditVersion, TransactionRow
 from service.access import IdentityForbidden
 from service.graphql.context import Info
 from service.graphql.execution_credits import (
-    PROJECT,
     ExecutionCredit,
     ExecutionCreditRollupTypeEnum,
     ExecutionCreditTransaction,
@@ -266,13 +266,12 @@ def update_of(given: UpdateExecutionCreditInput) -> UpdateExecutionCredit:
 
 def debit_of(given: DebitExecutionCreditsInput) -> ConsumeCredits:
     """The command of debitExecutionCredits. Refuses: InvalidArgument."""
-    project = None if not given.project_id else text_of(given.project_id, field=PROJECT)
     return ConsumeCredits(
         kind=Kind.EXECUTION_CREDIT,
         holder=given.company_id,
         currency=given.credit_type.value,
         amount=given.credits,
-        dimensions=None if project is None else {PROJECT: project},
+        dimensions=project_dimensions(given.project_id),
         account_groups=None if given.account_group_ids is None else tuple(given.account_group_ids),
         idempotency_key=given.idempotency_key,
     )

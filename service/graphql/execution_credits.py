@@ -7,6 +7,7 @@ from typing import Any
 import strawberry
 from strawberry.types.nodes import SelectedField, Selection
 
+from ledger.application.execution_credit_commands import PROJECT
 from ledger.application.inputs import id_of
 from ledger.domain.credits import UNITS_PER_CREDIT, Credits
 from ledger.domain.events import Debited
@@ -16,10 +17,10 @@ from projections.execution_credits.queries import (
     ExecutionCreditRow,
     ExecutionCreditsFilter,
     ExecutionCreditsPage,
-    NumberedPage,
     TransactionRow,
     page_of_execution_credits,
 )
+from projections.paging import NumberedPage
 from service.graphql.context import TRANSACTIONS_MAX, Info, TransactionsWanted
 from service.graphql.fields import shows
 from service.graphql.scalars import ISO8601DateTime
@@ -149,10 +150,6 @@ class ExecutionCreditTransaction:
 
     created_at: ISO8601DateTime = shows(lambda it: it.row.recorded_at)
     updated_at: ISO8601DateTime = shows(lambda it: it.row.recorded_at)
-
-
-PROJECT = "projectId"
-"""The dimension of a use under which its project is kept."""
 
 
 @strawberry.type(description="Where a page stands in its list.")

@@ -15,6 +15,7 @@ from ledger.application import (
     RefundDebit,
     UpdateExecutionCredit,
 )
+from ledger.application.ledger import accepted
 from ledger.domain.credits import credits_of
 from ledger.domain.events import ExecutionCreditDefined, Expired, Granted, Refunded, Voided
 from ledger.domain.refusals import (
@@ -265,3 +266,18 @@ def test_a_debit_that_is_not_covered_says_whether_there_is_an_addon(
     assert both() == NOTHING_LEFT
     hands.set(FEB)
     assert both() == "Insufficient credits: 11 requested, 10 available for AI_PENTEST"
+
+
+def test_a_debits_id_names_no_credit_not_even_beside_a_refund_of_that_debit(books: BlockingLedger) -> None:
+    """The look-up of a batch's names finds the debit for the refund; the update is about something else."""
+    opened(books)
+    debit = used(books, 4)
+    update, delete, refund = books.ledger.execute_many_blocking(
+        [
+            UpdateExecutionCredit(credit=debit, credits=20),
+            DeleteExecutionCredit(credit=debit),
+            RefundDebit(transaction_id=debit, kind=Kind.EXECUTION_CREDIT),
+        ]
+    )
+    assert [type(update), type(delete)] == [ExecutionCreditNotFound, ExecutionCreditNotFound]
+    assert accepted(refund).amount == credits_of(4)

@@ -40,7 +40,6 @@ from projections.execution_credits.queries import (
     CreditVersion,
     ExecutionCreditRow,
     ExecutionCreditsFilter,
-    NumberedPage,
     TransactionRow,
     documents_of_debits,
     execution_credits_as_of,
@@ -48,6 +47,7 @@ from projections.execution_credits.queries import (
     page_of_execution_credits,
     transactions_of,
 )
+from projections.paging import NumberedPage
 from projections.read_model import EXECUTION_CREDITS
 from projections.reading import Snapshot
 from projections.runner import advance, prepare

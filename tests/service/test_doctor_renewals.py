@@ -14,11 +14,14 @@ from ledger.application import BlockingLedger, CreditLedger
 from ledger.domain.instants import Instant
 from ledger.domain.values import Kind, RollupType
 from ledger.store.clock import settable_clock
-from ledger.store.database import Database
+from ledger.store.database import Database, Role
 from ledger.store.migrate import migrate
+from ledger.store.sql import statement
+from service.doctor import WHOLE
 from tests.conftest import START, Hands, drop
 from tests.history import Play
 from tests.projections.test_execution_credits import histories
+from tests.projections.test_large_windows import read_again
 from tests.service.test_doctor import Fault, asked, harmed, sick
 from tests.service.test_doctor_log import data, without
 
@@ -309,6 +312,14 @@ def test_a_period_that_would_end_beyond_the_calendar_is_healthy_without_an_end(s
             assert sick(database) == {}
         endless = "SELECT count(DISTINCT stream_id) FROM movements WHERE lot IS NOT NULL AND lot_expires_at IS NULL"
         assert asked(database, endless) == str(len(RollupType))
+
+
+def test_a_log_without_statistics_is_not_read_once_for_each_definition(database: Database) -> None:
+    """As after a restore, when the doctor is asked first of all."""
+    with database.connect(Role.READER, **WHOLE) as connection:
+        check = statement("service", "queries/doctor/renewals.sql")
+        explained: Any = connection.execute("EXPLAIN (FORMAT JSON) " + check).fetchone()
+    assert read_again(explained["QUERY PLAN"]) == []
 
 
 @settings(max_examples=4, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -76,6 +76,11 @@ def nested(depth: int, start: str, end: str, middle: str = "") -> str:
         pytest.param("query ($x: " + nested(3_500, "[", "]", "Int") + ") { __typename }", id="a list type 3,500 deep"),
         pytest.param(aliases(2_000, f"{BALANCES} {{ customerId }}"), id="2,000 balances"),
         pytest.param(aliases(300, f"{LEDGER} {{ edges {{ node {{ amount }} }} }}"), id="300 pages"),
+        pytest.param(aliases(100, "executionCredits { metadata { totalCount } }"), id="100 counts of all credits"),
+        pytest.param(
+            "{" + "...a " * 400 + "} fragment a on Query {" + nested(80, "... {", "}", "__typename") + "}",
+            id="32,000 inline fragments",
+        ),
         pytest.param("{" + " __typename" * 2_000 + "}", id="2,000 fields that are one"),
         pytest.param("{" + f" {BALANCES} {{ customerId }}" * 600 + "}", id="600 questions that are one"),
         pytest.param("{ __typename" + " @skip(if: false)" * 1_000 + "}", id="1,000 directives"),

@@ -16,12 +16,12 @@ from ledger.store.database import Database, Role
 from ledger.store.sql import query
 from projections.execution_credits.queries import (
     CreditVersion,
-    NumberedPage,
     documents_of_debits,
     execution_credits_as_of,
     execution_credits_by_id,
     transactions_of,
 )
+from projections.paging import NumberedPage
 from projections.read_model import EXECUTION_CREDITS
 from projections.reading import Snapshot
 from projections.runner import advance, prepare
