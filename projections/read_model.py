@@ -68,4 +68,14 @@ SCHEDULES = ReadModel("schedules")
 RECHARGES = ReadModel("recharges")
 USAGE = ReadModel("usage")
 EXECUTION_CREDITS = ReadModel("execution_credits")
-READ_MODELS = (BALANCES, LOTS, ENTRIES, SCHEDULES, RECHARGES, USAGE, EXECUTION_CREDITS)
+ALLOCATION_RULES = ReadModel("allocation_rules")
+GROUP_SETS = ReadModel("group_sets")
+GROUP_USAGE = ReadModel("group_usage")
+RULE_MODELS = (ALLOCATION_RULES, GROUP_SETS, GROUP_USAGE)
+"""What the usage of rules is read from."""
+SUMMARY_MODELS = (GROUP_USAGE, LOTS, EXECUTION_CREDITS)
+"""What their summary is read from."""
+READ_MODELS = (
+    *(BALANCES, LOTS, ENTRIES, SCHEDULES, RECHARGES, USAGE, EXECUTION_CREDITS),
+    *RULE_MODELS,
+)

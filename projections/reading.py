@@ -41,6 +41,10 @@ class Progress(NamedTuple):
     def reached(self) -> int:
         return min(self.positions.values())
 
+    def of(self, models: Sequence[ReadModel]) -> "Progress":
+        """How far these of them have come."""
+        return self._replace(positions={model.name: self.positions[model.name] for model in models})
+
 
 @dataclass(frozen=True)
 class Snapshot:

@@ -28,6 +28,8 @@ TOGETHER_EVENTS_MAX = 500
 readers wait for the last of them."""
 LOOK_EVERY_SECONDS = 0.05
 """How often the log is looked at without being woken: a notification that was lost costs this much."""
+REST_SECONDS_MAX = 1.0
+"""How long a runner whose models all stand at the head looks at that alone, before it looks at all of them again."""
 SESSION = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "2s"}
 """Rows and position commit together and can be folded again: they need not wait for the disk. A process that stops in
 the middle of a window holds its turn no longer than this; then another one folds."""
@@ -84,12 +86,26 @@ class Runner:
     def _follow(self, connection: Connection[DictRow]) -> None:
         while not self._stopping.is_set():
             advanced = self._advance_together(connection)
-            if advanced is None:
-                advanced = any([self._advance(connection, model) for model in self._models])  # noqa: C419  # all of them
-            if advanced:
-                continue
-            for _ in connection.notifies(timeout=LOOK_EVERY_SECONDS, stop_after=1):
-                pass
+            if advanced is False:
+                self._rest(connection)
+            elif advanced is None and not any([self._advance(connection, model) for model in self._models]):  # noqa: C419
+                self._wait(connection)
+
+    def _rest(self, connection: Connection[DictRow]) -> None:
+        """All models stand at the head: wait until the log goes on, at most for a while, with small looks at it."""
+        first = self._models[0]
+        named = {"name": first.name, "version": first.version}
+        ends_at = time.monotonic() + REST_SECONDS_MAX
+        while not self._stopping.is_set() and time.monotonic() < ends_at:
+            if self._wait(connection):
+                return
+            row = connection.execute(statement("projections", "queries/anything_new.sql"), named).fetchone()
+            if row is not None and row["anything"]:
+                return
+
+    def _wait(self, connection: Connection[DictRow]) -> bool:
+        """Wait for the next look; whether it was a notification that ended it."""
+        return any(True for _ in connection.notifies(timeout=LOOK_EVERY_SECONDS, stop_after=1))
 
     def _advance_together(self, connection: Connection[DictRow]) -> bool | None:
         """Fold a small window into all; where that fails, each by itself will show whose failure it was."""

@@ -38,7 +38,7 @@ class Unauthenticated(Refusal):
 
     @property
     def message(self) -> str:
-        return "give a valid key in the header X-API-KEY"
+        return "give a valid key in the header X-API-KEY, or a token of a login in x-redlock-auth"
 
 
 @dataclass(eq=False)

@@ -90,6 +90,13 @@ def revoke_key(connection: Connection[DictRow], now: Instant, key_id: str) -> Ap
     return _key_of(row)
 
 
+class KnownKey(NamedTuple):
+    """A key by its id: whose requests it makes, and the hash of what it has for a secret."""
+
+    caller: Caller
+    sha256: str
+
+
 class KeyRing:
     """Recognises keys. What it found it keeps for a second, so a busy client costs one look-up a second."""
 
@@ -114,17 +121,37 @@ class KeyRing:
     def look_up(self, text: str) -> Caller:
         """The caller of a key, asked of the database. Refuses: Unauthenticated."""
         key_id, _, secret = text.partition(".")
-        with self._reader.connection() as connection:
-            row = connection.execute(statement("service", "queries/live_key.sql"), {"id": key_id}).fetchone()
-        if row is None or not hmac.compare_digest(_hash(secret), row["sha256"]):
-            raise Unauthenticated
-        holders = None if row["holders"] is None else frozenset(row["holders"])
-        caller = Caller(key_id, KeyRole(row["role"]), holders)
+        caller = self.by_parts(key_id, secret).caller
         with self._lock:
             if len(self._known) >= KNOWN_KEYS_MAX:
                 self._known.clear()
             self._known[_hash(text)] = (time.monotonic() + KNOWN_SECONDS, caller)
         return caller
+
+    def by_parts(self, key_id: str, secret: str) -> KnownKey:
+        """The key of this id, if that is its secret; the settings' key is called admin. Refuses: Unauthenticated."""
+        for admin in (secret if key_id == ADMIN.key_id else None, f"{key_id}.{secret}"):
+            if self._admin_key is not None and admin and hmac.compare_digest(_hash(admin), self._admin_key):
+                return KnownKey(ADMIN, self._admin_key)
+        key = self.by_id(key_id)
+        if key.caller is ADMIN or not hmac.compare_digest(_hash(secret), key.sha256):
+            raise Unauthenticated
+        return key
+
+    def by_id(self, key_id: str) -> KnownKey:
+        """The key of this id, asked of the database. Refuses: Unauthenticated, also if it was revoked."""
+        if key_id == ADMIN.key_id:
+            if self._admin_key is None:
+                raise Unauthenticated
+            return KnownKey(ADMIN, self._admin_key)
+        if not key_id.isascii() or not key_id.isprintable():
+            raise Unauthenticated
+        with self._reader.connection() as connection:
+            row = connection.execute(statement("service", "queries/live_key.sql"), {"id": key_id}).fetchone()
+        if row is None:
+            raise Unauthenticated
+        holders = None if row["holders"] is None else frozenset(row["holders"])
+        return KnownKey(Caller(key_id, KeyRole(row["role"]), holders), row["sha256"])
 
 
 def _key_of(row: DictRow) -> ApiKey:

@@ -3,25 +3,30 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 
 import psycopg
-from fastapi import FastAPI
 from psycopg_pool import PoolClosed, PoolTimeout
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from ledger.application import LedgerUnavailable
 from ledger.domain.instants import instant_from_text, instant_text
 from ledger.domain.refusals import InvalidArgument, Refusal
 from service.access import Right
-from service.frame import Frame, fault, json_answer, refused
-from service.graphql.door import authenticated, graphql
+from service.callers import authenticated
+from service.frame import Frame, fault, json_answer, refused, route
+from service.graphql.door import graphql
 from service.graphql.scalars import json_of
 from service.graphql.schema import build_schema
 from service.parts import Parts
 from service.readiness import readiness
 from service.refusals import FAULT, Told, told
+from service.rest.login import login_routes
+from service.rest.rules import rule_routes
 from service.test_clock import read_clock, set_clock
 
 EXPECTED = (Refusal, LedgerUnavailable, psycopg.Error, PoolTimeout, PoolClosed)
@@ -31,40 +36,36 @@ def build_app(parts: Parts) -> Frame:
     """The ASGI application of one process. It starts and stops the reactors with itself, where this process has one."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         if parts.runner is not None:
             parts.reactors.start()
         yield
         await parts.reactors.stop()
 
-    app = FastAPI(lifespan=lifespan, redirect_slashes=False, openapi_url=None)  # without it, no pages about it
-    for kind in EXPECTED:
-        app.add_exception_handler(kind, _tell)
-    app.add_exception_handler(Exception, _tell)
-    app.add_exception_handler(HTTPException, _tell_http)
-    _add_graphql(app, parts)
-    _add_health(app, parts)
+    routes = [*_graphql(parts), *rule_routes(parts), *login_routes(parts), *_health(parts)]
     if parts.test_clock:
-        _add_test_clock(app, parts)
+        routes += _test_clock(parts)
+    handlers: dict[Any, Any] = dict.fromkeys((*EXPECTED, Exception), _tell) | {HTTPException: _tell_http}
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False
     return Frame(app, parts.ledger, parts.reader.progress().head)
 
 
-def _add_graphql(app: FastAPI, parts: Parts) -> None:
+def _graphql(parts: Parts) -> list[Route]:
     schema = build_schema()
 
-    @app.post("/graphql")
     async def post_graphql(request: Request) -> Response:
         return await graphql(request, parts, schema)
 
+    return [route("POST", "/graphql", post_graphql)]
 
-def _add_health(app: FastAPI, parts: Parts) -> None:
-    @app.get("/livez")
-    async def get_livez() -> Response:
+
+def _health(parts: Parts) -> list[Route]:
+    async def get_livez(_: Request) -> Response:
         """The process answers."""
         return json_answer({"alive": True})
 
-    @app.get("/readyz")
-    async def get_readyz() -> Response:
+    async def get_readyz(_: Request) -> Response:
         """The process should be sent requests; if not, 503 with what stands in the way."""
         try:
             progress = await parts.threads.read(parts.reader.progress)
@@ -77,14 +78,14 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
             body["readModels"] = {name: str(position) for name, position in progress.positions.items()}
         return json_answer(body, 200 if found.ready else 503)
 
+    return [route("GET", "/livez", get_livez), route("GET", "/readyz", get_readyz)]
 
-def _add_test_clock(app: FastAPI, parts: Parts) -> None:
-    @app.get("/test/clock")
+
+def _test_clock(parts: Parts) -> list[Route]:
     async def get_clock(request: Request) -> Response:
         (await authenticated(request, parts)).require(Right.READ)
         return json_answer({"now": instant_text(await read_clock(parts))})
 
-    @app.post("/test/clock")
     async def post_clock(request: Request) -> Response:
         (await authenticated(request, parts)).require(Right.OPERATE)
         try:
@@ -97,6 +98,9 @@ def _add_test_clock(app: FastAPI, parts: Parts) -> None:
         await set_clock(parts, instant)
         return json_answer({"now": instant_text(await read_clock(parts))})
 
+    path = "/test/clock"
+    return [route("GET", path, get_clock), route("POST", path, post_clock)]
+
 
 async def _tell(request: Request, error: Exception) -> Response:
     return refused(request, told(error) or fault(error))
@@ -106,5 +110,15 @@ async def _tell_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
     answer = refused(request, Told(code, str(error.detail), {}, FAULT._replace(status=error.status_code)))
-    answer.headers.update(error.headers or {})  # which methods are allowed, say
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(_allowed(request))
     return answer
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that a path has; the framework tells those of the first route alone."""
+    return [
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST")
+        if any(each.matches({**request.scope, "method": method})[0] is Match.FULL for each in request.app.routes)
+    ]

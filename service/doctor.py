@@ -331,6 +331,13 @@ CHECKS: tuple[Check, ...] = (
         "each period is granted once, for as long as it lasts, where the one before it ended",
         LOG_DAMAGED,
     ),
+    _of_log(
+        "rules",
+        Role.READER,
+        "events of allocation rules",
+        "no two that there are have one name, and each month's threshold is recorded once, of what reached it",
+        LOG_DAMAGED,
+    ),
     _of_log("open-lots", Role.WRITER, "rows of open_lots and due", "they are what the log says", NOT_AS_THE_LOG_SAYS),
     _of_log("claims", Role.WRITER, "claims", "they are what the log says", NOT_AS_THE_LOG_SAYS),
     _of_log(

@@ -9,13 +9,14 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from ledger.application import CreditLedger
 from ledger.domain.instants import instant_text
@@ -62,10 +63,10 @@ class Frame:
             await self._application(scope, receive, send)
             return
         request_id = _request_id(scope)
-        scope.setdefault("state", {}).update(request_id=request_id, facts={})
+        scope.setdefault("state", {}).update(request_id=request_id, facts={}, headers={})
         token = REQUEST_ID.set(request_id)
         started = time.perf_counter()
-        sent = Sent(send, request_id, self)
+        sent = Sent(send, request_id, self, scope["state"]["headers"])
         self._requests += 1
         try:
             if self._requests > REQUESTS_AT_ONCE_MAX and scope["path"] not in PROBES:
@@ -116,10 +117,11 @@ class Bounded:
 
 
 class Sent:
-    """Completes an answer's headers: every answer carries a position and the request's id."""
+    """Completes an answer's headers: every answer carries a position and the request's id, and `more` if a door has."""
 
-    def __init__(self, send: Send, request_id: str, frame: Frame) -> None:
+    def __init__(self, send: Send, request_id: str, frame: Frame, more: Mapping[str, str]) -> None:
         self._send = send
+        self._more = more
         self._request_id = request_id
         self._frame = frame
         self.status: int | None = None
@@ -135,9 +137,17 @@ class Sent:
             else:
                 headers.append((POSITION.lower().encode(), str(self._frame.position).encode()))
             headers.append((REQUEST_ID_HEADER.lower().encode(), self._request_id.encode()))
+            headers += [(name.lower().encode(), value.encode()) for name, value in self._more.items()]
             message["headers"] = headers
         await self._send(message)
         self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+
+def route(method: str, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+    """One method of a path, and nothing but that: the framework would answer HEAD wherever it answers GET."""
+    one = Route(path, endpoint, methods=[method])
+    one.methods = {method}
+    return one
 
 
 def refused(request: Request, problem: Told) -> Response:

@@ -6,9 +6,11 @@ from ledger.application import CreditLedger
 from projections.reading import Reader
 from projections.runner import Runner
 from service.api_keys import KeyRing
-from service.rate_limit import RateLimit
+from service.rate_limit import RateLimit, TokenBuckets
 from service.reactors import Reactors
 from service.reads import Threads
+from service.rest.tokens import Tokens
+from service.signing import Signing
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class Parts:
     threads: Threads
     keys: KeyRing
     reactors: Reactors
+    signing: Signing
+    tokens: Tokens
     execution_rate: RateLimit
+    rule_rate: TokenBuckets
     runner: Runner | None
     test_clock: bool

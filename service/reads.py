@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from psycopg.rows import DictRow
 
 from ledger.application import LedgerUnavailable
 from ledger.domain.refusals import InvalidArgument
-from projections.read_model import READ_MODELS
+from projections.read_model import READ_MODELS, ReadModel
 from projections.reading import Progress, Reader, Snapshot, Wait
 
 log = logging.getLogger(__name__)
@@ -71,13 +71,22 @@ class Threads:
 class Reads:
     """Questions of one request, asked one after the other on one snapshot.
 
-    A later question that names a position beyond the snapshot gets a newer one. `position` is that of the oldest
-    snapshot that was used, None if there was none; `stale` if any of them was. A question that was begun is ended, also
-    if nobody waits for its answer any more: so no connection and no seat is lost.
+    They are about `models`, and wait for no others. A later question that names a position beyond the snapshot gets a
+    newer one. `position` is that of the oldest snapshot that was used, None if there was none; `stale` if any of them
+    was. A question that was begun is ended, also if nobody waits for its answer any more: so no connection and no seat
+    is lost.
     """
 
-    def __init__(self, reader: Reader, threads: Threads, *, at_least: int | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        threads: Threads,
+        *,
+        at_least: int | None = None,
+        models: Sequence[ReadModel] = READ_MODELS,
+    ) -> None:
         self._reader = reader
+        self._models = models
         self._threads = threads
         self._at_least = at_least
         self._turn = asyncio.Lock()
@@ -127,11 +136,11 @@ class Reads:
         if self._open is not None and (named is None or named <= self._open[1].position):
             return self._open[1]
         await self._close()
-        wait = Wait(await self._threads.read(self._reader.progress), named)
+        wait = Wait((await self._threads.read(self._reader.progress)).of(self._models), named)
         while wait.goes_on:
             await asyncio.sleep(wait.pause())
-            wait.look(await self._threads.look(self._reader.progress))
-        manager = self._reader.at_once(READ_MODELS, wait.wanted, at_least=named)
+            wait.look((await self._threads.look(self._reader.progress)).of(self._models))
+        manager = self._reader.at_once(self._models, wait.wanted, at_least=named)
         await self._threads.sit()
         try:
             snapshot = await self._threads.run(manager.__enter__)

@@ -17,7 +17,7 @@ from ledger.domain.credits import credits_decimal, credits_text
 from ledger.domain.refusals import IdempotencyKeyReused, InvalidArgument, Refusal
 from service.access import IdentityForbidden, Unauthenticated
 from service.api_keys import ApiKeyNotFound
-from service.rate_limit import RateLimitExceeded
+from service.rate_limit import BucketEmpty, RateLimitExceeded
 
 
 class Exit(IntEnum):
@@ -62,8 +62,21 @@ class BodyTooLarge(Refusal):
         return f"the body must be at most {self.bytes_max} bytes"
 
 
+@dataclass(eq=False)
+class InvalidFields(Refusal):
+    """All that is wrong with a request's body, each by its field's name on the wire."""
+
+    code = "InvalidFields"
+    problems: tuple[tuple[str, str], ...]
+
+    @property
+    def message(self) -> str:
+        return "; ".join(f"{field} {reason}" for field, reason in self.problems)
+
+
 ANSWERS: dict[type[Exception], Answer] = {
     refusals.InvalidArgument: Answer(400, Exit.USAGE),
+    InvalidFields: Answer(400, Exit.USAGE),
     refusals.ExpireAtMustBeLaterThanEffectiveAt: Answer(400, Exit.USAGE),
     refusals.NotStorable: Answer(400, Exit.REFUSED),
     BodyTooLarge: Answer(413, Exit.USAGE),
@@ -75,6 +88,7 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.ExecutionCreditNotFound: Answer(404, Exit.NOT_FOUND),
     refusals.ExecutionCreditDeleted: Answer(409, Exit.REFUSED),
     refusals.GrantScheduleNotFound: Answer(404, Exit.NOT_FOUND),
+    refusals.AllocationRuleNotFound: Answer(404, Exit.NOT_FOUND),
     ApiKeyNotFound: Answer(404, Exit.NOT_FOUND),
     refusals.InsufficientCredits: Answer(409, Exit.REFUSED),
     refusals.InsufficientExecutionCredits: Answer(409, Exit.REFUSED),
@@ -84,11 +98,13 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.RefundExceedsDebit: Answer(409, Exit.REFUSED),
     refusals.IdempotencyKeyReused: Answer(409, Exit.REFUSED),
     refusals.ExecutionCreditExists: Answer(409, Exit.REFUSED),
+    refusals.AllocationRuleExists: Answer(409, Exit.REFUSED),
     refusals.CreditsBelowUsed: Answer(409, Exit.REFUSED),
     refusals.RollupTypeStays: Answer(409, Exit.REFUSED),
     refusals.ClockWouldGoBack: Answer(409, Exit.REFUSED),
     refusals.QueueFull: Answer(429, Exit.TRY_AGAIN, 1),
     RateLimitExceeded: Answer(429, Exit.TRY_AGAIN, 1),
+    BucketEmpty: Answer(429, Exit.TRY_AGAIN, 1),
     refusals.PositionNotReached: Answer(503, Exit.TRY_AGAIN, 1),
     LedgerUnavailable: Answer(503, Exit.TRY_AGAIN, 1),
 }
@@ -117,6 +133,10 @@ EXECUTION_WORDS = {
     "dimensions": "projectId",
 }
 """What the contract of execution credits calls them."""
+
+
+RULE_WORDS = {"currency": "currencyId", "idempotencyKey": "Idempotency-Key"}
+"""What the contract of allocation rules calls them."""
 
 
 class Told(NamedTuple):

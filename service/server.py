@@ -26,10 +26,12 @@ from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
 from service.logs import set_up_logs
 from service.parts import Parts
-from service.rate_limit import RateLimit
+from service.rate_limit import RateLimit, TokenBuckets
 from service.reactors import Reactors
 from service.reads import Threads
+from service.rest.tokens import Tokens
 from service.settings import Settings, SettingsError
+from service.signing import Signing
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +79,8 @@ def serve(
         threads = Threads(CONNECTIONS_MAX)
         stack.callback(threads.close)
         admin_key, where = _admin_key(settings)
-        parts = Parts(
-            ledger=running.ledger,
-            reader=running.reader,
-            threads=threads,
-            keys=KeyRing(running.reader, admin_key),
-            reactors=Reactors(running.ledger),
-            execution_rate=RateLimit(settings.execution_requests_per_minute),
-            runner=running.runner,
-            test_clock=settings.test_clock,
-        )
         config = uvicorn.Config(
-            build_app(parts),
+            build_app(parts_of(running, settings, threads, admin_key)),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -96,6 +88,24 @@ def serve(
             timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
         )
         Announced(config, admin_key if showing_key else None, where, as_json=as_json).run([place])
+
+
+def parts_of(running: RunningLedger, settings: Settings, threads: Threads, admin_key: str | None) -> Parts:
+    """What the doors on a ledger share."""
+    keys, signing = KeyRing(running.reader, admin_key), Signing(running.ledger)
+    return Parts(
+        ledger=running.ledger,
+        reader=running.reader,
+        threads=threads,
+        keys=keys,
+        reactors=Reactors(running.ledger, running.reader),
+        signing=signing,
+        tokens=Tokens(keys, signing),
+        execution_rate=RateLimit(settings.execution_requests_per_minute),
+        rule_rate=TokenBuckets(settings.rule_requests_per_second, settings.rule_requests_burst),
+        runner=running.runner,
+        test_clock=settings.test_clock,
+    )
 
 
 def work(settings: Settings, *, migrating: bool = True) -> None:
@@ -110,7 +120,7 @@ async def _work(running: RunningLedger) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    reactors = Reactors(running.ledger)
+    reactors = Reactors(running.ledger, running.reader)
     reactors.start()
     log.info("working")
     await stopping.wait()

@@ -41,6 +41,12 @@ class Settings(BaseModel):
     execution_requests_per_minute: int = Field(
         1200, ge=1, le=1_000_000, description="requests about execution credits that a key may send to each process"
     )
+    rule_requests_per_second: int = Field(
+        100, ge=1, le=1_000_000, description="requests about allocation rules that a key may go on sending each process"
+    )
+    rule_requests_burst: int = Field(
+        1000, ge=1, le=1_000_000, description="how many of them it may send at once after a pause"
+    )
     test_clock: bool = Field(False, description="1: time stands still and is set through /test/clock")
 
     @field_validator("database_url")
@@ -71,7 +77,9 @@ class Settings(BaseModel):
             raise ValueError("must be at most 255 printable ASCII characters without spaces around them")
         return value
 
-    @field_validator("port", "execution_requests_per_minute", mode="before")
+    @field_validator(
+        "port", "execution_requests_per_minute", "rule_requests_per_second", "rule_requests_burst", mode="before"
+    )
     @classmethod
     def _is_plain_digits(cls, value: object, about: ValidationInfo) -> object:
         if isinstance(value, str) and not (value.isascii() and value.isdigit()):

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from ledger.application import (
     BlockingLedger,
+    ChangeAllocationRule,
     Command,
     ConsumeCredits,
     CreateGrantSchedule,
+    DefineAllocationRule,
     DeleteExecutionCredit,
     EndGrantSchedule,
     InvoiceTold,
@@ -20,14 +22,17 @@ from ledger.application import (
     Receipt,
     RechargePool,
     RecordGrantPayment,
+    RecordThreshold,
     RefundDebit,
+    RemoveAllocationRule,
     SaveAutoRecharge,
     UpdateExecutionCredit,
     UpdateGrant,
     VoidGrant,
 )
 from ledger.domain.credits import credits_decimal
-from ledger.domain.events import Debited, ExecutionCreditDefined, Granted
+from ledger.domain.events import Debited, ExecutionCreditDefined, Granted, Refunded, RuleEvent, ThresholdReached
+from ledger.domain.threshold_watch import Reached, RuleTold, ThresholdWatch, Used
 from ledger.domain.values import (
     BillingPeriod,
     Cadence,
@@ -43,6 +48,7 @@ from ledger.domain.values import (
 from tests.conftest import Hands
 
 HOLDERS = ("acme", "b\u00e4r", "co\tmma,")
+GROUPS = ("g", "h", 'gr\u00fcn, "x"')
 amounts = st.integers(1, 50 * 10**9).map(credits_decimal)
 whole = st.integers(1, 50)
 rollups = st.sampled_from(RollupType)
@@ -51,6 +57,12 @@ hours = st.integers(0, 24 * 40)
 holders = st.sampled_from(HOLDERS)
 which = st.integers(0, 10**6)
 methods = st.sampled_from([PaymentMethod.NONE, *PaymentMethod])
+groups = st.lists(st.sampled_from(GROUPS), min_size=1, max_size=3, unique=True).map(tuple)
+tags = st.just(()) | groups | groups
+names = st.sampled_from(["north", "south", "\u00f6st\\"])
+"""Of allocation rules: few, so that they meet."""
+allocations = st.sampled_from([0, 1, 20, 100])
+thresholds = st.sampled_from([0, 50, 100])
 
 acts = st.one_of(
     st.tuples(
@@ -72,14 +84,30 @@ acts = st.one_of(
         *(st.booleans(), st.none() | st.sampled_from(ExpirationPeriod)),
     ),
     st.tuples(st.just("recharge"), holders),
-    *(st.tuples(st.just("consume"), holders, amounts, st.booleans()) for _ in range(5)),
+    *(st.tuples(st.just("consume"), holders, amounts, st.booleans(), tags) for _ in range(5)),
     *(st.tuples(st.just("refund"), which, st.none() | amounts, st.none() | whole) for _ in range(2)),
     st.tuples(st.just("void"), st.integers(0, 10**6)),
     *(st.tuples(st.just("open"), holders, whole, rollups, st.integers(0, 24 * 500)) for _ in range(2)),
-    *(st.tuples(st.just("debit"), holders, whole) for _ in range(2)),
+    *(st.tuples(st.just("debit"), holders, whole, tags) for _ in range(2)),
     st.tuples(st.just("resize"), which, whole),
     *(st.tuples(st.just("turn"), which, rollups, st.none() | whole) for _ in range(2)),
     st.tuples(st.just("delete"), which),
+    *(
+        st.tuples(
+            *(st.just("rule"), names, groups, allocations, thresholds),
+            st.sampled_from([None, None, "credits", "DAST"]),
+        )
+        for _ in range(2)
+    ),
+    *(
+        st.tuples(
+            *(st.just("change rule"), which, st.none() | names, st.none() | groups),
+            *(st.none() | allocations, st.none() | thresholds),
+        )
+        for _ in range(2)
+    ),
+    st.tuples(st.just("remove rule"), which),
+    st.tuples(st.just("alarm")),
     *(st.tuples(st.just("wait"), st.integers(0, 24 * 45)) for _ in range(2)),
     st.tuples(st.just("settle")),
 )
@@ -96,6 +124,10 @@ class Play:
         self.grants: list[str] = []
         self.credits: list[str] = []
         self.schedules: list[str] = []
+        self.rules: list[str] = []
+        self.watch = ThresholdWatch()
+        self.reached: list[Reached] = []
+        """Thresholds that were reached and are not recorded yet."""
         self.receipts: list[Receipt] = []
 
     def all(self, acts: Sequence[Any]) -> None:
@@ -108,6 +140,10 @@ class Play:
                 self.hands.set(self.hands.now + timedelta(hours=hours, microseconds=1))
             case ("settle",):
                 self.books.settle_due()
+            case ("alarm",):
+                for reached in self.reached:
+                    self._do(recording(reached))
+                self.reached.clear()
             case _:
                 command = self._command(act)
                 if command is not None:
@@ -124,19 +160,24 @@ class Play:
                     grant_type=list(GrantType)[place], effective_at=begin,
                     expires_at=None if lasts == 0 else end, cost=place, payment_method=method,
                 )  # fmt: skip
-            case ("consume", holder, amount, back):
+            case ("consume", holder, amount, back, groups):
                 use_at = now - timedelta(hours=30) if back else None
                 return ConsumeCredits(
-                    holder=holder, currency="credits", amount=amount, use_at=use_at, account_groups=("g",) * back
+                    holder=holder, currency="credits", amount=amount, use_at=use_at, account_groups=groups
                 )
-            case ("debit", holder, amount):
-                return ConsumeCredits(holder=holder, currency="DAST", amount=amount, kind=Kind.EXECUTION_CREDIT)
+            case ("debit", holder, amount, *tags):
+                return ConsumeCredits(
+                    holder=holder, currency="DAST", amount=amount, kind=Kind.EXECUTION_CREDIT,
+                    account_groups=tags[0] if tags else None,
+                )  # fmt: skip
             case ("refund", which, amount, credits) if self.debits:
                 debit, kind = self.debits[which % len(self.debits)]
                 wanted = amount if kind is Kind.CREDIT_GRANT else credits
                 return RefundDebit(transaction_id=debit, amount=wanted, kind=kind)
             case ("plan" | "end plan" | "recharging" | "recharge", *_):
                 return self._of_grants_to_come(act)
+            case ("rule" | "change rule" | "remove rule", *_):
+                return self._on_rules(act)
             case (_, which, *_) if act[0] in ("void", "update", "pay", "mark paid") and self.grants:
                 return self._on_grant(self.grants[which % len(self.grants)], act)
             case ("open", holder, credits, rollup, back):
@@ -197,6 +238,21 @@ class Play:
                 return RechargePool(holder=holder, currency="credits")
         return None
 
+    def _on_rules(self, act: Any) -> Command | None:
+        match act:
+            case ("rule", name, groups, allocated, threshold, currency):
+                return DefineAllocationRule(
+                    name=name, account_groups=groups, allocated=allocated, alarm_threshold=threshold, currency=currency
+                )
+            case ("change rule", which, name, groups, allocated, threshold) if self.rules:
+                return ChangeAllocationRule(
+                    rule=self.rules[which % len(self.rules)], name=name, account_groups=groups, allocated=allocated,
+                    alarm_threshold=threshold,
+                )  # fmt: skip
+            case ("remove rule", which) if self.rules:
+                return RemoveAllocationRule(rule=self.rules[which % len(self.rules)])
+        return None
+
     def _do(self, command: Command) -> None:
         outcome = self.books.ledger.execute_many_blocking([command])[0]
         if not isinstance(outcome, Receipt) or not outcome.events:
@@ -210,3 +266,28 @@ class Play:
             self.schedules.append(outcome.stream_id)
         elif isinstance(first, ExecutionCreditDefined) and first.originator_version == 1:
             self.credits.append(outcome.stream_id)
+        elif isinstance(command, DefineAllocationRule):
+            self.rules.append(outcome.stream_id)
+        self._watch(outcome)
+
+    def _watch(self, receipt: Receipt) -> None:
+        """What is reached by a use that names account groups, or by what a rule has become."""
+        first = receipt.events[0]
+        place = (receipt.position, first.transaction.transaction_id, first.transaction.recorded_at)
+        if isinstance(first, RuleEvent):
+            if not isinstance(first, ThresholdReached):
+                self.reached += self.watch.follow([RuleTold(*place, first.originator_id, first.rule)])
+        elif isinstance(first, Debited | Refunded) and first.account_groups is not None:
+            assert first.use_at is not None
+            used = -sum(event.amount for event in receipt.events if isinstance(event, Debited | Refunded))
+            use = Used(*place, first.use_at, first.pool.currency, first.account_groups, used)
+            self.reached += self.watch.follow([use])
+
+
+def recording(reached: Reached) -> RecordThreshold:
+    """The command that records a threshold that was reached."""
+    return RecordThreshold(
+        rule=reached.rule, month=reached.month, used=reached.used, allocated=reached.allocated,
+        alarm_threshold=reached.alarm_threshold, reached_position=reached.position, reached_at=reached.recorded_at,
+        caused_by=reached.transaction_id,
+    )  # fmt: skip

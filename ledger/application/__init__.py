@@ -15,14 +15,22 @@ from ledger.application.ledger import BlockingLedger, CreditLedger
 from ledger.application.payment_commands import InvoiceTold, MarkInvoicePaid, RecordGrantPayment
 from ledger.application.receipts import LedgerUnavailable, Receipt
 from ledger.application.recharge_commands import RechargePool, SaveAutoRecharge
+from ledger.application.rule_commands import (
+    ChangeAllocationRule,
+    DefineAllocationRule,
+    RecordThreshold,
+    RemoveAllocationRule,
+)
 from ledger.application.schedule_commands import CreateGrantSchedule, EndGrantSchedule
 
 __all__ = [
     "BlockingLedger",
+    "ChangeAllocationRule",
     "Command",
     "ConsumeCredits",
     "CreateGrantSchedule",
     "CreditLedger",
+    "DefineAllocationRule",
     "DeleteExecutionCredit",
     "EndGrantSchedule",
     "InvoiceTold",
@@ -33,7 +41,9 @@ __all__ = [
     "Receipt",
     "RechargePool",
     "RecordGrantPayment",
+    "RecordThreshold",
     "RefundDebit",
+    "RemoveAllocationRule",
     "SaveAutoRecharge",
     "SettleDue",
     "UpdateExecutionCredit",

@@ -14,6 +14,8 @@ from ledger.application.ids import TimeOrderedIds
 from ledger.application.inputs import Document, differing_fields
 from ledger.application.receipts import Outcome, Receipt
 from ledger.application.recharge_commands import RechargeCommand
+from ledger.application.rule_commands import RecordThreshold, RuleCommand
+from ledger.domain.allocation_rule import RuleBook
 from ledger.domain.burn_down import RecordedDebit
 from ledger.domain.decision import Decision
 from ledger.domain.due import settle_due
@@ -23,7 +25,9 @@ from ledger.domain.instants import Instant
 from ledger.domain.pool import Aggregate, Pool
 from ledger.domain.refusals import IdempotencyKeyReused, Refusal
 from ledger.domain.values import (
+    RULES,
     SYSTEM,
+    UUID,
     DocumentId,
     DocumentReference,
     Kind,
@@ -34,8 +38,18 @@ from ledger.domain.values import (
     TransactionId,
 )
 from ledger.store.documents import load_documents
-from ledger.store.pools import load_debits, load_lots, load_recharges
-from ledger.store.side_tables import AUTO_RECHARGE, AcceptedKey, KeyScope, SideEffects, claimed, recharge_claim
+from ledger.store.pools import load_debits, load_lots, load_recharges, load_rules
+from ledger.store.side_tables import (
+    AUTO_RECHARGE,
+    RULE_NAME,
+    THRESHOLD,
+    AcceptedKey,
+    KeyScope,
+    SideEffects,
+    claimed,
+    recharge_claim,
+    threshold_claim,
+)
 
 
 class ReplayFrom(NamedTuple):
@@ -121,6 +135,23 @@ class Batch:
             found = claimed(connection, AUTO_RECHARGE, list(wanted))
             for recharge in load_recharges(connection, list(found.values())):
                 self.pools[recharge.pool].recharge = recharge
+
+    def know_rules(self, connection: Connection[DictRow], commands: Sequence[Command]) -> None:
+        """Load the allocation rules that commands name, and who has the names they would give, under the lock."""
+        about_rules = [command for command in commands if isinstance(command, RuleCommand)]
+        if not about_rules:
+            return
+        book = self.pools[RULES]
+        assert isinstance(book, RuleBook)
+        named = {rule for command in about_rules for rule in command.rules_named if UUID.fullmatch(rule)}
+        book.rules = {rule.stream_id: rule for rule in load_rules(connection, sorted(named))}
+        names = {name for command in about_rules for name in command.names_wanted}
+        book.names = claimed(connection, RULE_NAME, sorted(names))
+        months = {
+            threshold_claim(rule, command.month): (rule, command.month)
+            for command in about_rules if isinstance(command, RecordThreshold) for rule in command.rules_named
+        }  # fmt: skip
+        book.reached = {months[claim] for claim in claimed(connection, THRESHOLD, sorted(months))}
 
     def _know_texts(self, connection: Connection[DictRow], commands: Sequence[Command]) -> None:
         references: dict[StreamId, DocumentId] = {}

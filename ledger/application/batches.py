@@ -21,7 +21,7 @@ from ledger.application.ids import TimeOrderedIds
 from ledger.application.limits import WriterLimits
 from ledger.application.names import Names
 from ledger.application.receipts import LedgerUnavailable, Outcome, Receipt
-from ledger.domain.events import GrantChange, Granted, LedgerEvent, Movement
+from ledger.domain.events import LedgerEvent
 from ledger.domain.instants import Instant
 from ledger.domain.lots import LawBroken
 from ledger.domain.pool import Pool
@@ -200,6 +200,7 @@ class BatchWriter:
                 self._batches_to_look_up_keys = LOOK_UP_KEYS_FOR_BATCHES
         batch.know_lots(connection, names.naming)
         batch.know_recharges(connection, commands)
+        batch.know_rules(connection, commands)
         return batch
 
     def _check_head(self, epoch: str, position: int) -> None:
@@ -381,12 +382,12 @@ class BatchWriter:
 
 
 def follow(pools: dict[PoolKey, Pool], key: PoolKey, event: LedgerEvent) -> None:
-    """Apply another process's event; a pool that lacks the event's lot is let go, to be loaded again."""
+    """Apply another process's event; a pool that cannot follow it is let go, to be loaded again."""
     pool = pools[key]
-    if isinstance(event, Movement | GrantChange) and not isinstance(event, Granted) and not pool.holds(event.lot):
-        del pools[key]
-    else:
+    if pool.follows(event):
         pool.evolve(event)
+    else:
+        del pools[key]
 
 
 def read_receipts(connection: Connection[DictRow], positions: Sequence[int]) -> dict[int, Outcome]:

@@ -15,9 +15,9 @@ from ledger.application.inputs import (
     actor_of,
     amount_of,
     canonical,
-    choice,
     dimensions_of,
     id_of,
+    kind_of_credits,
     quoted,
 )
 from ledger.domain.burn_down import RecordedDebit
@@ -153,8 +153,8 @@ class ConsumeCredits(PoolCommand):
     kind: Kind = Kind.CREDIT_GRANT  # type: ignore[misc]  # the one command that serves both kinds
 
     def __post_init__(self) -> None:
-        if type(self.kind) is not Kind:
-            self.kind = choice(Kind, self.kind, field="kind")
+        if type(self.kind) is not Kind or self.kind is Kind.ALLOCATION_RULE:
+            self.kind = kind_of_credits(self.kind)
         self.check_envelope()
         self.amount = amount_of(self.kind, self.amount)
         if self.use_at is not None:
@@ -215,7 +215,7 @@ class RefundDebit(Command):
     def __post_init__(self) -> None:
         self.check_envelope()
         self.transaction_id = id_of(self.transaction_id, field="transactionId")
-        self.kind = choice(Kind, self.kind, field="kind")
+        self.kind = kind_of_credits(self.kind)
         self.amount = None if self.amount is None else amount_of(self.kind, self.amount)
         if self.reason is not None:
             self.reason = text_of(self.reason, field="reason", characters_max=TEXT_CHARACTERS_MAX)
@@ -267,7 +267,7 @@ class SettleDue(Command):
         if not isinstance(self.due_pool, PoolKey):
             raise InvalidArgument("pool", "must be a PoolKey")
         kind, holder, currency, resource = self.due_pool
-        self.kind = choice(Kind, kind, field="kind")
+        self.kind = kind_of_credits(kind)
         self.pool = PoolKey(
             self.kind,
             text_of(holder, field="holder"),

@@ -19,6 +19,7 @@ from ledger.domain.grant_details import READABLE_PREFIX
 from ledger.domain.refusals import InvalidArgument
 from ledger.domain.values import (
     ACCOUNT_GROUPS_MAX,
+    KINDS_OF_CREDITS,
     METADATA_BYTES_MAX,
     UUID,
     Actor,
@@ -152,6 +153,31 @@ def account_groups_of(groups: object) -> tuple[str, ...] | None:
     if not isinstance(groups, list | tuple) or len(groups) > ACCOUNT_GROUPS_MAX:
         raise InvalidArgument("accountGroupIds", f"must be a list of at most {ACCOUNT_GROUPS_MAX} texts")
     return tuple(sorted({text_of(group, field="accountGroupIds") for group in groups})) or None
+
+
+def rule_groups_of(groups: object) -> tuple[str, ...]:
+    """The account group ids of a rule, in the order they were given in: at least one, and none of them twice."""
+    if not isinstance(groups, list | tuple) or not 1 <= len(groups) <= WHOLE_MAX:
+        raise InvalidArgument("accountGroups", f"must be a list of 1 to {WHOLE_MAX} account group ids")
+    checked = tuple(text_of(group, field="accountGroups") for group in groups)
+    if len(set(checked)) < len(checked):
+        raise InvalidArgument("accountGroups", "must be distinct")
+    return checked
+
+
+def whole_of(value: object, *, field: str, least: int, most: int) -> int:
+    """A whole number within bounds, and nothing that merely counts as one."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidArgument(field, f"must be a whole number from {least} to {most}")
+    return int(value)
+
+
+def kind_of_credits(value: object) -> Kind:
+    """A kind that has pools with credits."""
+    kind = choice(Kind, value, field="kind")
+    if kind not in KINDS_OF_CREDITS:
+        raise InvalidArgument("kind", f"must be one of {', '.join(sorted(KINDS_OF_CREDITS))}")
+    return kind
 
 
 def dimensions_of(dimensions: object) -> dict[str, str] | None:

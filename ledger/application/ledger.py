@@ -24,6 +24,12 @@ from ledger.application.payment_commands import MarkInvoicePaid, RecordGrantPaym
 from ledger.application.receipts import LedgerUnavailable, Outcome, Receipt
 from ledger.application.recharge_commands import RechargePool, SaveAutoRecharge
 from ledger.application.replies import Submission
+from ledger.application.rule_commands import (
+    ChangeAllocationRule,
+    DefineAllocationRule,
+    RecordThreshold,
+    RemoveAllocationRule,
+)
 from ledger.application.schedule_commands import CreateGrantSchedule, EndGrantSchedule
 from ledger.application.writer import Writer
 from ledger.domain.credit_grant import CreditGrant
@@ -145,6 +151,22 @@ class CreditLedger(Application[str]):
         """Take an execution credit out of use. Fields: DeleteExecutionCredit."""
         return await self.execute(DeleteExecutionCredit(**fields))
 
+    async def define_allocation_rule(self, **fields: Any) -> Receipt:
+        """Make an allocation rule. Fields: DefineAllocationRule."""
+        return await self.execute(DefineAllocationRule(**fields))
+
+    async def change_allocation_rule(self, **fields: Any) -> Receipt:
+        """Change an allocation rule. Fields: ChangeAllocationRule."""
+        return await self.execute(ChangeAllocationRule(**fields))
+
+    async def remove_allocation_rule(self, **fields: Any) -> Receipt:
+        """Remove an allocation rule. Fields: RemoveAllocationRule."""
+        return await self.execute(RemoveAllocationRule(**fields))
+
+    async def record_thresholds(self, reached: Sequence[RecordThreshold]) -> list[Outcome]:
+        """Record thresholds that were reached, each once; an outcome for each, in their order."""
+        return await self.execute_many(reached)
+
     async def settle_due(self, pools_max: int = 1000) -> int:
         """Write what has fallen due by now, on up to `pools_max` pools; returns how many there were."""
         return await self.settle(await asyncio.to_thread(self.due_pools, pools_max))
@@ -254,6 +276,15 @@ class BlockingLedger:
 
     def delete_execution_credit(self, **fields: Any) -> Receipt:
         return self.execute(DeleteExecutionCredit(**fields))
+
+    def define_allocation_rule(self, **fields: Any) -> Receipt:
+        return self.execute(DefineAllocationRule(**fields))
+
+    def change_allocation_rule(self, **fields: Any) -> Receipt:
+        return self.execute(ChangeAllocationRule(**fields))
+
+    def remove_allocation_rule(self, **fields: Any) -> Receipt:
+        return self.execute(RemoveAllocationRule(**fields))
 
     def settle_due(self, pools_max: int = 1000) -> int:
         """Write what has fallen due by now, on up to `pools_max` pools; returns how many there were."""

@@ -37,7 +37,7 @@ class AutoRecharge:
 
 def month_of(instant: Instant) -> str:
     """The UTC calendar month that spend is counted in."""
-    return f"{instant:%Y-%m}"
+    return f"{instant.year:04}-{instant.month:02}"
 
 
 def spent(done: RechargesDone, now: Instant) -> int:

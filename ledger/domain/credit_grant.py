@@ -16,6 +16,7 @@ from ledger.domain.events import (
     GrantUpdated,
     LedgerEvent,
     Refunded,
+    RuleEvent,
     Voided,
 )
 from ledger.domain.grant_details import GrantDetails, Invoice, Payment
@@ -209,7 +210,7 @@ def evolve(grant: CreditGrant | None, event: LedgerEvent) -> CreditGrant:
             )
             lot.move(event)
             return CreditGrant(event.originator_id, event.originator_version, {event.lot: lot})
-        case ExecutionCreditDefined() | GrantScheduleDefined() | AutoRechargeDefined():
+        case ExecutionCreditDefined() | GrantScheduleDefined() | AutoRechargeDefined() | RuleEvent():
             raise LawBroken(f"{event.originator_id} is a grant, which {event.TOPIC} is not about")
         case _:
             assert_never(event)

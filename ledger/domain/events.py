@@ -277,14 +277,81 @@ class AutoRechargeDefined(Event):
     saved_at: datetime
 
 
+class RuleDetails(Detail):
+    """An allocation rule: how many whole credits its account groups are to use, and from which percentage on to warn.
+
+    With a `currency` it counts only what was used in that one.
+    """
+
+    name: str
+    account_groups: tuple[str, ...] = Field(min_length=1)
+    allocated: int = Field(ge=0)
+    alarm_threshold: int = Field(ge=0, le=100)
+    currency: str | None = None
+    created_at: datetime
+    removed_at: datetime | None = None
+
+
+class RuleEvent(Event):
+    """What every event about an allocation rule has: the whole rule from now on."""
+
+    pool: PoolKey
+    rule: RuleDetails
+
+
+@final
+class AllocationRuleDefined(RuleEvent):
+    """There is a new rule."""
+
+    TOPIC = "ledger.allocation-rule-defined"
+
+
+@final
+class AllocationRuleChanged(RuleEvent):
+    """A rule is another from now on."""
+
+    TOPIC = "ledger.allocation-rule-changed"
+
+
+@final
+class AllocationRuleRemoved(RuleEvent):
+    """A rule counts no more."""
+
+    TOPIC = "ledger.allocation-rule-removed"
+
+
+@final
+class ThresholdReached(RuleEvent):
+    """Use in a UTC calendar month (`2026-01`) reached a rule's threshold for the first time.
+
+    `used` is what it had come to by the event at `reached_position`, recorded at `reached_at`: a debit, or a change of
+    the rule. `allocated` and `alarm_threshold` are the rule's of that instant; it may be another, or gone, by now.
+    """
+
+    TOPIC = "ledger.threshold-reached"
+
+    month: str
+    used: ExactCredits = Field(gt=0)
+    allocated: int = Field(ge=0)
+    alarm_threshold: int = Field(ge=0, le=100)
+    reached_position: int = Field(ge=1)
+    reached_at: datetime
+
+
 MovementEvent: TypeAlias = Granted | Debited | Refunded | Voided | Expired
 GrantChangeEvent: TypeAlias = GrantUpdated | GrantPaymentRecorded
 LotEvent: TypeAlias = MovementEvent | GrantChangeEvent
-DefinitionEvent: TypeAlias = ExecutionCreditDefined | GrantScheduleDefined | AutoRechargeDefined
+AllocationRuleEvent: TypeAlias = (
+    AllocationRuleDefined | AllocationRuleChanged | AllocationRuleRemoved | ThresholdReached
+)
+DefinitionEvent: TypeAlias = ExecutionCreditDefined | GrantScheduleDefined | AutoRechargeDefined | AllocationRuleEvent
 LedgerEvent: TypeAlias = LotEvent | DefinitionEvent
 
 MOVEMENTS: frozenset[type[Event]] = frozenset({Granted, Debited, Refunded, Voided, Expired})
 GRANT_CHANGES: frozenset[type[Event]] = frozenset({GrantUpdated, GrantPaymentRecorded})
-DEFINITIONS: frozenset[type[Event]] = frozenset({ExecutionCreditDefined, GrantScheduleDefined, AutoRechargeDefined})
+RULE_EVENTS: frozenset[type[Event]] = frozenset(
+    {AllocationRuleDefined, AllocationRuleChanged, AllocationRuleRemoved, ThresholdReached}
+)
+DEFINITIONS: frozenset[type[Event]] = RULE_EVENTS | {ExecutionCreditDefined, GrantScheduleDefined, AutoRechargeDefined}
 EVENT_TYPES = MOVEMENTS | GRANT_CHANGES | DEFINITIONS
 """Every event there is. A topic that is not here is not an event of this ledger."""

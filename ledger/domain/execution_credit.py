@@ -21,6 +21,7 @@ from ledger.domain.events import (
     GrantUpdated,
     LedgerEvent,
     Refunded,
+    RuleEvent,
     Voided,
 )
 from ledger.domain.instants import Instant
@@ -226,7 +227,7 @@ def evolve(credit: ExecutionCredit | None, event: LedgerEvent) -> ExecutionCredi
                 lot.take_terms(event.terms, event.terms_version)
             lot.move(event)
             credit.present_lot_id = event.lot
-        case GrantUpdated() | GrantPaymentRecorded() | GrantScheduleDefined() | AutoRechargeDefined():
+        case GrantUpdated() | GrantPaymentRecorded() | GrantScheduleDefined() | AutoRechargeDefined() | RuleEvent():
             raise LawBroken(f"{event.originator_id} is an execution credit, which {event.TOPIC} is not about")
         case _:
             assert_never(event)

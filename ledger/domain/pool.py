@@ -16,12 +16,14 @@ from ledger.domain.events import (
     Debited,
     ExecutionCreditDefined,
     Expired,
+    GrantChange,
     GrantChangeEvent,
     Granted,
     GrantPaymentRecorded,
     GrantScheduleDefined,
     GrantUpdated,
     LedgerEvent,
+    Movement,
     MovementEvent,
     Refunded,
     Voided,
@@ -92,6 +94,12 @@ class Pool:
 
     def lot(self, lot_id: LotId) -> Lot:
         return self._lots_by_id[lot_id]
+
+    def follows(self, event: LedgerEvent) -> bool:
+        """Whether another process's event can be applied to what is known here; else it has to be loaded again."""
+        if isinstance(event, Movement | GrantChange) and not isinstance(event, Granted):
+            return event.lot in self._lots_by_id
+        return True
 
     def version(self, stream_id: StreamId) -> int:
         """The last version of a stream; 0 for one that does not exist yet."""

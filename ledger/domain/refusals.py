@@ -241,6 +241,28 @@ class CreditsBelowUsed(Refusal):
 
 
 @dataclass(eq=False)
+class AllocationRuleNotFound(Refusal):
+    """There is no such rule, or it was removed."""
+
+    code = "AllocationRuleNotFound"
+    rule: str
+
+    @property
+    def message(self) -> str:
+        return f"no allocation rule {self.rule}"
+
+
+@dataclass(eq=False)
+class AllocationRuleExists(Refusal):
+    code = "AllocationRuleExists"
+    name: str
+
+    @property
+    def message(self) -> str:
+        return f"name must be unique: there is already an allocation rule {self.name!r}"
+
+
+@dataclass(eq=False)
 class QueueFull(Refusal):
     code = "QueueFull"
     commands_max: int

@@ -33,10 +33,15 @@ class Word(StrEnum):
 
 
 class Kind(Word):
-    """Which of the two contracts a pool belongs to; it keeps a customer apart from a company of the same name."""
+    """Which contract something belongs to; it keeps a customer apart from a company of the same name."""
 
     CREDIT_GRANT = "CREDIT_GRANT"
     EXECUTION_CREDIT = "EXECUTION_CREDIT"
+    ALLOCATION_RULE = "ALLOCATION_RULE"
+
+
+KINDS_OF_CREDITS = frozenset({Kind.CREDIT_GRANT, Kind.EXECUTION_CREDIT})
+"""Those that have pools with credits in them."""
 
 
 class GrantType(Word):
@@ -159,6 +164,10 @@ class PoolKey(NamedTuple):
     holder: str
     currency: str
     resource: str | None
+
+
+RULES = PoolKey(Kind.ALLOCATION_RULE, "", "", None)
+"""Where allocation rules stand: they are nobody's in particular, and no credits are there."""
 
 
 class DocumentReference(NamedTuple):

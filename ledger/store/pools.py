@@ -7,7 +7,8 @@ from operator import itemgetter
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from ledger.domain import auto_recharge, grant_schedule
+from ledger.domain import allocation_rule, auto_recharge, grant_schedule
+from ledger.domain.allocation_rule import AllocationRule, RuleBook
 from ledger.domain.auto_recharge import AutoRecharge
 from ledger.domain.burn_down import RecordedDebit, RefundableDraw
 from ledger.domain.credit_grant import CreditGrant
@@ -18,6 +19,7 @@ from ledger.domain.events import (
     Granted,
     GrantScheduleDefined,
     LedgerEvent,
+    RuleEvent,
 )
 from ledger.domain.execution_credit import ExecutionCredit
 from ledger.domain.grant_details import GrantDetails
@@ -25,6 +27,7 @@ from ledger.domain.grant_schedule import part_at
 from ledger.domain.lots import ENDS_FOR_GOOD, Lot
 from ledger.domain.pool import Aggregate, Pool
 from ledger.domain.values import (
+    RULES,
     Cause,
     DocumentReference,
     GrantType,
@@ -47,7 +50,7 @@ LOTS_AT_ONCE = 2_000
 
 def load_pools(connection: Connection[DictRow], keys: Sequence[PoolKey]) -> dict[PoolKey, Pool]:
     """The pools as they are in the connection's snapshot; a pool that has nothing open is there and empty."""
-    pools = {key: Pool(key) for key in keys}
+    pools: dict[PoolKey, Pool] = {key: RuleBook() if key == RULES else Pool(key) for key in keys}
     if not keys:
         return pools
     columns: dict[str, list[str | None]] = {"kinds": [], "holders": [], "currencies": [], "resources": []}
@@ -117,6 +120,15 @@ def load_recharges(connection: Connection[DictRow], streams: Sequence[StreamId])
         assert isinstance(event, AutoRechargeDefined)
         found.append(auto_recharge.evolve(None, event))
     return found
+
+
+def load_rules(connection: Connection[DictRow], streams: Sequence[StreamId]) -> list[AllocationRule]:
+    """Allocation rules by their ids, also those that were removed, as they are in the connection's snapshot."""
+    return [
+        allocation_rule.evolve(None, event)
+        for event in _last_events(connection, streams)
+        if isinstance(event, RuleEvent)  # somebody may have named another thing's id
+    ]
 
 
 def load_debits(connection: Connection[DictRow], debit_ids: Iterable[str]) -> dict[TransactionId, RecordedDebit]:

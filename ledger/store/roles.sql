@@ -3,7 +3,8 @@ GRANT USAGE ON SCHEMA {schema} TO {writer}, {projector}, {reader};
 GRANT SELECT, INSERT ON {schema}.events, {schema}.idempotency TO {writer};
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON {schema}.claims, {schema}.open_lots, {schema}.due, {schema}.test_clock, {schema}.documents TO {writer};
-GRANT SELECT ON {schema}.log_meta TO {writer};
+GRANT SELECT, INSERT, UPDATE ON {schema}.followed TO {writer};
+GRANT SELECT ON {schema}.log_meta, {schema}.token_secret TO {writer};
 GRANT SELECT ON {schema}.documents, {schema}.api_keys, {schema}.migrations TO {reader};
 GRANT SELECT ON {schema}.test_clock TO {projector}, {reader};
 GRANT SELECT ON {schema}.movements TO {writer}, {projector}, {reader};

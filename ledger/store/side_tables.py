@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from psycopg import Connection, sql
 from psycopg.rows import DictRow
 
+from ledger.domain.allocation_rule import RuleBook
 from ledger.domain.events import (
     AutoRechargeDefined,
     ExecutionCreditDefined,
@@ -21,6 +22,8 @@ from ledger.domain.events import (
     GrantUpdated,
     LedgerEvent,
     MovementEvent,
+    RuleEvent,
+    ThresholdReached,
 )
 from ledger.domain.instants import Instant
 from ledger.domain.pool import Pool
@@ -37,8 +40,11 @@ SCHEDULED_PART = "SCHEDULED_PART"
 ROLLED_OVER = "ROLLED_OVER"
 AUTO_RECHARGE = "AUTO_RECHARGE"
 RECHARGE = "RECHARGE"
+RULE_NAME = "RULE_NAME"
+THRESHOLD = "THRESHOLD"
 """What only one stream may hold, by whom: besides the two above a schedule's part, the remainder of a grant, the
-automatic recharge of a pool, and one recharge of it."""
+automatic recharge of a pool, one recharge of it, the name of an allocation rule, and a month in which its threshold was
+reached."""
 
 COPY_KEYS_MIN = 512
 """Fewer keys than this go in by one INSERT, which can share a pipeline with the commit."""
@@ -55,6 +61,9 @@ class OpenLot:
     definition_version: int | None
     expires_at: Instant | None
 
+
+Claim: TypeAlias = tuple[str, str, StreamId]
+"""What only one stream may hold: its kind, its value, and who holds it."""
 
 KeyScope: TypeAlias = tuple[str, str, str, Kind]
 """What an idempotency key is unique in: holder, key, operation, kind."""
@@ -80,9 +89,10 @@ class SideEffects:
     opened: dict[StreamId, OpenLot] = field(default_factory=dict)
     closed: set[StreamId] = field(default_factory=set)
     redefined: dict[StreamId, int] = field(default_factory=dict)
-    claims: list[tuple[str, str, StreamId]] = field(default_factory=list)
-    released: dict[StreamId, str] = field(default_factory=dict)
-    """The live credits that are deleted, each with what it was claimed by."""
+    claims: dict[Claim, None] = field(default_factory=dict)
+    """In order."""
+    released: list[Claim] = field(default_factory=list)
+    """What nobody holds any more: of live credits that are deleted, of rules that are called otherwise or removed."""
     schedules: dict[StreamId, tuple[PoolKey, Instant]] = field(default_factory=dict)
     """When each grants next."""
     endless: set[StreamId] = field(default_factory=set)
@@ -98,7 +108,9 @@ class SideEffects:
             case AutoRechargeDefined():
                 if event.originator_version == 1:
                     value = recharge_claim(event.pool)
-                    self.claims.append((AUTO_RECHARGE, value, event.originator_id))
+                    self.claims[AUTO_RECHARGE, value, event.originator_id] = None
+            case RuleEvent():
+                self._rule(event, pool)
             case GrantUpdated() | GrantPaymentRecorded():
                 self._change(event)
             case _:
@@ -133,18 +145,18 @@ class SideEffects:
         """What a new grant holds alone; a schedule's is followed by the schedule's next."""
         grant, stream_id = event.grant, event.originator_id
         assert grant is not None
-        self.claims.append((READABLE_ID, grant.readable_id, stream_id))
+        self.claims[READABLE_ID, grant.readable_id, stream_id] = None
         if grant.scheduled is not None:
             schedule_id, part = grant.scheduled.schedule_id, grant.scheduled.part
-            self.claims.append((SCHEDULED_PART, json.dumps([schedule_id, part]), stream_id))
+            self.claims[SCHEDULED_PART, json.dumps([schedule_id, part]), stream_id] = None
             schedule = pool.schedules.get(schedule_id)
             if schedule is not None:
                 self.schedules[schedule_id] = (event.pool, schedule.next_at)
         if grant.rolled_over_from is not None:
-            self.claims.append((ROLLED_OVER, grant.rolled_over_from.grant_id, stream_id))
+            self.claims[ROLLED_OVER, grant.rolled_over_from.grant_id, stream_id] = None
         if grant.recharge is not None:
             value = json.dumps([grant.recharge.configuration_id, grant.recharge.number])
-            self.claims.append((RECHARGE, value, stream_id))
+            self.claims[RECHARGE, value, stream_id] = None
 
     def _define_schedule(self, event: GrantScheduleDefined, pool: Pool) -> None:
         stream_id = event.originator_id
@@ -160,12 +172,32 @@ class SideEffects:
         if stream_id in self.opened:
             self.opened[stream_id].definition_version = event.originator_version
         if event.deleted_at is not None:
-            self.claims = [claim for claim in self.claims if claim[2] != stream_id]
             self.opened.pop(stream_id, None)
             self.closed.add(stream_id)
-            self.released[stream_id] = live_claim(event)
+            self._release(LIVE_CREDIT, live_claim(event), stream_id)
         elif event.originator_version == 1:
-            self.claims.append((LIVE_CREDIT, live_claim(event), stream_id))
+            self.claims[LIVE_CREDIT, live_claim(event), stream_id] = None
+
+    def _rule(self, event: RuleEvent, pool: Pool) -> None:
+        """Which name a rule holds, and the months in which its threshold was reached."""
+        assert isinstance(pool, RuleBook)
+        stream_id, rule = event.originator_id, event.rule
+        if isinstance(event, ThresholdReached):
+            self.claims[THRESHOLD, threshold_claim(stream_id, event.month), stream_id] = None
+            return
+        held = pool.rules[stream_id].former_name
+        name = rule.name if rule.removed_at is None else None
+        if held != name:
+            if held is not None:
+                self._release(RULE_NAME, held, stream_id)
+            if name is not None:
+                self.claims[RULE_NAME, name, stream_id] = None
+
+    def _release(self, kind: str, value: str, stream_id: StreamId) -> None:
+        """Nobody holds it any more; a claim that is not written yet is not made at all."""
+        claim = (kind, value, stream_id)
+        self.claims.pop(claim, None)
+        self.released.append(claim)
 
     def _open(self, stream_id: StreamId, row: OpenLot) -> None:
         self.closed.discard(stream_id)
@@ -175,11 +207,9 @@ class SideEffects:
 def write_side_effects(connection: Connection[DictRow], effects: SideEffects) -> None:
     """Bring claims, open lots and due up to date."""
     if effects.released:
-        released = {"streams": list(effects.released), "values": list(effects.released.values()), "kind": LIVE_CREDIT}
-        connection.execute(query("release_claims"), released)
+        connection.execute(query("release_claims"), _columns_of_claims(effects.released))
     if effects.claims:
-        kinds, values, streams = map(list, zip(*effects.claims, strict=True))
-        connection.execute(query("add_claims"), {"kinds": kinds, "values": values, "streams": streams})
+        connection.execute(query("add_claims"), _columns_of_claims(effects.claims))
     if effects.closed:
         connection.execute(query("close"), {"streams": list(effects.closed)})
     if effects.redefined:
@@ -204,6 +234,11 @@ def live_claim(definition: ExecutionCreditDefined) -> str:
     """What a live execution credit is claimed by."""
     sort = "ADDON" if definition.rollup_type is RollupType.ADDON else "RENEWING"
     return json.dumps([definition.pool.holder, definition.credit_type.value, sort])
+
+
+def threshold_claim(rule: StreamId, month: str) -> str:
+    """What the month is claimed by in which a rule's threshold was reached."""
+    return json.dumps([rule, month])
 
 
 def recharge_claim(pool: PoolKey) -> str:
@@ -309,6 +344,11 @@ def _line_of_key(key: AcceptedKey) -> str:
         f"{escape_copy(holder)}\t{escape_copy(name)}\t{operation}\t{kind}\t{escape_copy(key.body)}"
         f"\t{key.normaliser_version}\t{key.transaction_id}\t{key.position}\n"
     )
+
+
+def _columns_of_claims(claims: Iterable[Claim]) -> dict[str, list[str]]:
+    kinds, values, streams = map(list, zip(*claims, strict=True))
+    return {"kinds": kinds, "values": values, "streams": streams}
 
 
 def _columns_of_open(opened: dict[StreamId, OpenLot]) -> dict[str, list[Any]]:

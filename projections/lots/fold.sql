@@ -17,12 +17,15 @@ sums_of_lot AS (
     SELECT
         lot,
         coalesce(-sum(amount) FILTER (WHERE type = 'ledger.voided'), 0) AS voided,
+        coalesce(-sum(amount) FILTER (WHERE type = 'ledger.voided' AND cause = 'RESIZED'), 0) AS lowered,
         coalesce(-sum(amount) FILTER (WHERE type = 'ledger.expired'), 0) AS expired,
         min(recorded_at) FILTER (WHERE type = 'ledger.voided' AND cause IN ('VOIDED', 'DELETED')) AS voided_at,
         max(readable_id) AS readable_id,
         max(cost_amount) AS cost_amount,
         max(cost_currency) AS cost_currency,
         max(rolled_over_to::text)::uuid AS rolled_over_to,
+        bool_or(lot_awaiting_payment) AS awaited,
+        min(recorded_at) FILTER (WHERE NOT lot_awaiting_payment) AS awaits_no_more_at,
         min(position) AS first_position
     FROM in_window GROUP BY lot
 )
@@ -30,7 +33,8 @@ INSERT INTO {table} (
     lot, stream_id, kind, holder, currency, resource, grant_type,
     readable_id, cost_amount, cost_currency, document_id,
     effective_at, expires_at, created_at, updated_at, priority, awaiting_payment,
-    granted, used, voided, expired, balance, voided_at, details, rolled_over_to, first_position, last_position
+    granted, used, voided, expired, balance, voided_at, lowered, opened_at, details, rolled_over_to, first_position,
+    last_position
 )
 SELECT
     last.lot, last.stream_id, last.kind, last.holder, last.currency, last.resource, last.grant_type,
@@ -50,6 +54,10 @@ SELECT
     coalesce(before.expired, 0) + sums.expired,
     last.lot_balance,
     coalesce(before.voided_at, sums.voided_at),
+    coalesce(before.lowered, 0) + sums.lowered,
+    coalesce(
+        before.opened_at, CASE WHEN coalesce(before.awaiting_payment, sums.awaited) THEN sums.awaits_no_more_at END
+    ),
     coalesce(terms.grant_details, before.details),
     coalesce(before.rolled_over_to, sums.rolled_over_to),
     coalesce(before.first_position, sums.first_position),
@@ -71,6 +79,8 @@ ON CONFLICT (lot) DO UPDATE SET
     expired          = excluded.expired,
     balance          = excluded.balance,
     voided_at        = excluded.voided_at,
+    lowered          = excluded.lowered,
+    opened_at        = excluded.opened_at,
     details          = excluded.details,
     rolled_over_to   = excluded.rolled_over_to,
     last_position    = excluded.last_position

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg.rows import DictRow
 
 from ledger.domain.credits import Credits, credits_of
@@ -14,9 +14,10 @@ from ledger.domain.instants import Instant
 from ledger.domain.values import UUID, DocumentId, GrantType, Kind, LotId, PoolKey, StreamId
 from ledger.store.sql import statement
 from projections.paging import Page, Window
-from projections.read_model import LOTS
+from projections.read_model import EXECUTION_CREDITS, LOTS
 from projections.reading import Snapshot
 from projections.schedules.queries import next_grants
+from projections.usage.windows import UsageWindow
 
 PACKAGE = "projections.lots"
 
@@ -105,6 +106,18 @@ class Usable(NamedTuple):
     used: Credits
     available: Credits
     valid_until: Instant | None
+
+
+def purchased(snapshot: Snapshot, window: UsageWindow) -> Credits:
+    """The credits of all lots, of both kinds, that were usable at some instant of the window.
+
+    Of a billing period its allotment, as the last update left it.
+    """
+    text = sql.SQL(statement(PACKAGE, "purchased.sql")).format(table=LOTS.table, credits=EXECUTION_CREDITS.table)
+    row = snapshot.one(text, window._asdict())
+    assert row is not None
+    amount: Credits = row["purchased"]
+    return amount
 
 
 def lots_of_pool(snapshot: Snapshot, pool: PoolKey) -> list[LotRow]:

@@ -22,6 +22,8 @@ CREATE TABLE {table} (
     expired          numeric(38, 9) NOT NULL,
     balance          numeric(38, 9) NOT NULL,
     voided_at        timestamptz,
+    lowered          numeric(38, 9) NOT NULL, -- of what is void, what a smaller allotment took
+    opened_at        timestamptz, -- when an awaited payment was recorded; none: none was ever awaited
     details          jsonb,
     rolled_over_to   uuid,
     first_position   bigint NOT NULL,

@@ -12,12 +12,15 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+from scripts.benchmark import rules
 from scripts.benchmark.debits import Pools, by_callers, by_lists
 from scripts.benchmark.measure import Measurement, Row
+from scripts.benchmark.rules import measure_rules
 from scripts.benchmark.yardsticks import copy_rows, insert_one_row, load_decide_save
 from service.bootstrap import RunningLedger, open_ledger
 
 HISTORY = 1_000_000
+EVENTS = 10_000_000
 LIST_LENGTH_MAX = 8_000
 
 
@@ -27,6 +30,10 @@ def main() -> None:
         folder = None
         if options.dsn is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ledger-bench-")))
+        if options.what == "rules":
+            asked = measure_rules(options.dsn, folder, options.events, 7 * options.runs)
+            print(rules.as_json(asked, options.events) if options.json else rules.as_markdown(asked, options.events))
+            return
         schema = f"bench_{secrets.token_hex(4)}"
         # the debit rows measure the writer; followers are measured by their own rows
         running = stack.enter_context(open_ledger(options.dsn, data_folder=folder, schema=schema, following=False))
@@ -146,6 +153,8 @@ def _as_json(rows: list[Row], version: str) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("debits", "rules"), default="debits", help="what to measure")
+    parser.add_argument("--events", type=int, default=EVENTS, help="of rules: the many events (default 10,000,000)")
     parser.add_argument("--dsn", help="a PostgreSQL 15 or later; default: an embedded one")
     parser.add_argument("--runs", type=int, default=3, help="runs of each row; the table shows medians (default 3)")
     parser.add_argument("--seconds", type=int, default=3, help="length of a run of one row (default 3)")

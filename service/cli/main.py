@@ -13,6 +13,7 @@ from service.cli.execution_credits import execution_credits_group
 from service.cli.frame import ExampledGroup, database_here, now_of, run, show, table, with_json, with_ledger
 from service.cli.grants import grants_group
 from service.cli.recharge import recharge_group
+from service.cli.rules import rules_group
 from service.cli.schedules import schedules_group
 from service.demo import tell_demo
 from service.doctor import Finding, examine
@@ -156,6 +157,7 @@ cli.add_command(credits_group)
 cli.add_command(schedules_group)
 cli.add_command(recharge_group)
 cli.add_command(execution_credits_group)
+cli.add_command(rules_group)
 
 
 def main() -> None:

@@ -17,16 +17,15 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from ledger.application import LedgerUnavailable
 from ledger.domain.refusals import InvalidArgument
 from ledger.domain.values import NAME_CHARACTERS_MAX
-from service.access import Caller
+from service.callers import at_least_of, authenticated
 from service.frame import POSITION, STALE, fault, json_answer, refused, retry_headers
 from service.graphql.context import RequestContext
 from service.graphql.scalars import json_of
 from service.graphql.schema import LedgerSchema
 from service.parts import Parts
-from service.reads import Reads, position_of
+from service.reads import Reads
 from service.refusals import GRANT_WORDS, Told, bad, told, unavailable
 
-AT_LEAST = "X-Ledger-At-Least"
 MESSAGE_CHARACTERS_MAX = 1000
 """GraphQL's own messages repeat what was sent."""
 AT_AN_INPUT = re.compile(r"^Variable '.*?' has invalid value(?: at \.([\w.]+)|.* required field '(\w+)')")
@@ -42,7 +41,7 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
     try:
         caller = await authenticated(request, parts)
         asked = await _body(request)
-        at_least = _at_least(request)
+        at_least = at_least_of(request)
     except Exception as error:
         return refused(request, told(error, GRANT_WORDS) or fault(error))
     request.state.facts["operation"] = (asked.get("operationName") or "")[:NAME_CHARACTERS_MAX] or None
@@ -87,18 +86,6 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
     return json_answer(body, status, headers)
 
 
-async def authenticated(request: Request, parts: Parts) -> Caller:
-    """Who sent a request. Refuses: Unauthenticated."""
-    text = request.headers.get("x-api-key")
-    caller = parts.keys.known(text)
-    if caller is None:
-        assert text is not None
-        given = text
-        caller = await parts.threads.read(lambda: parts.keys.look_up(given))
-    request.state.facts["key"] = caller.key_id
-    return caller
-
-
 async def _body(request: Request) -> dict[str, Any]:
     """The request's parts by name. Refuses: InvalidArgument, BodyTooLarge."""
     try:
@@ -114,11 +101,6 @@ async def _body(request: Request) -> dict[str, Any]:
     if not isinstance(asked.get("operationName"), str | None):
         raise InvalidArgument("operationName", "must be a name")
     return asked
-
-
-def _at_least(request: Request) -> int | None:
-    text = request.headers.get(AT_LEAST)
-    return None if text is None else position_of(text, field=AT_LEAST)
 
 
 def _position_headers(context: RequestContext) -> dict[str, str]:

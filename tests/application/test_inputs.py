@@ -10,9 +10,11 @@ import pytest
 
 from ledger.application import (
     BlockingLedger,
+    ChangeAllocationRule,
     Command,
     ConsumeCredits,
     CreateGrantSchedule,
+    DefineAllocationRule,
     DeleteExecutionCredit,
     EndGrantSchedule,
     InvoiceTold,
@@ -22,7 +24,9 @@ from ledger.application import (
     Receipt,
     RechargePool,
     RecordGrantPayment,
+    RecordThreshold,
     RefundDebit,
+    RemoveAllocationRule,
     SaveAutoRecharge,
     SettleDue,
     UpdateExecutionCredit,
@@ -32,7 +36,7 @@ from ledger.application import (
 from ledger.domain.credits import credits_of
 from ledger.domain.instants import add_months
 from ledger.domain.refusals import InvalidArgument
-from ledger.domain.values import Actor, ActorKind, Kind, PoolKey, RollupType
+from ledger.domain.values import RULES, Actor, ActorKind, Kind, PoolKey, RollupType
 from ledger.store.database import Database, Role
 
 CREDIT = "018f0000-0000-7000-8000-000000000001"
@@ -58,6 +62,13 @@ FINE: dict[type[Any], dict[str, Any]] = {
     },
     RechargePool: {"holder": "acme", "currency": "c"},
     SettleDue: {"due_pool": PoolKey(Kind.CREDIT_GRANT, "acme", "c", None)},
+    DefineAllocationRule: {"name": "r", "account_groups": ["g"], "allocated": 1, "alarm_threshold": 1},
+    ChangeAllocationRule: {"rule": CREDIT},
+    RemoveAllocationRule: {"rule": CREDIT},
+    RecordThreshold: {
+        "rule": CREDIT, "month": "2026-01", "used": 1, "allocated": 1, "alarm_threshold": 1, "reached_position": 1,
+        "reached_at": datetime(2026, 1, 1, tzinfo=UTC), "caused_by": "t",
+    },
 }  # fmt: skip
 TEXTS: tuple[Any, ...] = ("", "x" * 201, "a\0b", "\ud800", 5, b"bytes", [], object())
 AMOUNTS: tuple[Any, ...] = (
@@ -105,7 +116,7 @@ BAD: list[tuple[type[Any], str, str, Any]] = [
     (ConsumeCredits, "resource", "resource", TEXTS),
     (ConsumeCredits, "amount", "amount", (*AMOUNTS, None)),
     (ConsumeCredits, "use_at", "useAt", INSTANTS),
-    (ConsumeCredits, "kind", "kind", ("GRANT", None, 5, [])),
+    (ConsumeCredits, "kind", "kind", ("GRANT", None, 5, [], "ALLOCATION_RULE", Kind.ALLOCATION_RULE)),
     (ConsumeCredits, "account_groups", "accountGroupIds", ("g", 5, [5], [""], ["g"] * 1001)),
     (ConsumeCredits, "dimensions", "dimensions", (*OBJECTS, HUGE, {"a": 1}, {"": "x"})),
     (ConsumeCredits, "idempotency_key", "idempotencyKey", ("", "x" * 256, "a\0b", "\ud800", 5, b"k", [], object())),
@@ -124,6 +135,7 @@ BAD: list[tuple[type[Any], str, str, Any]] = [
     (RefundDebit, "transaction_id", "transactionId", TEXTS),
     (RefundDebit, "amount", "amount", AMOUNTS),
     (RefundDebit, "reason", "reason", TEXTS),
+    (RefundDebit, "kind", "kind", ("GRANT", None, 5, [], "ALLOCATION_RULE", Kind.ALLOCATION_RULE)),
     (VoidGrant, "grant", "id", TEXTS),
     (VoidGrant, "reason", "reason", TEXTS),
     (OpenExecutionCredit, "company", "companyId", TEXTS),
@@ -192,6 +204,7 @@ BAD: list[tuple[type[Any], str, str, Any]] = [
     (RechargePool, "holder", "holder", TEXTS),
     (RechargePool, "currency", "currency", TEXTS),
     (SettleDue, "due_pool", "pool", (None, "x", ("CREDIT_GRANT", "a", "c", None))),
+    (SettleDue, "due_pool", "kind", (RULES, PoolKey(Kind.ALLOCATION_RULE, "acme", "c", None))),
 ]
 
 

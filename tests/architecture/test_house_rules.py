@@ -52,6 +52,7 @@ def _is_plain_call(node: ast.AST) -> bool:
 def allowed(path: Path) -> set[str]:
     """A decision has a `now`: the instant it was given."""
     users = {"decision.py", "due.py", "credit_grant.py", "execution_credit.py", "grant_schedule.py", "auto_recharge.py"}
+    users |= {"allocation_rule.py"}
     return {"now"} if path.name in users else set()
 
 

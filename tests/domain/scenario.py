@@ -1,6 +1,7 @@
 """given(...).when(...).then(...) for one pool, in memory.
 
-Steps are commands (`issue`, `consume`, ...; those on what grants become are in grant_steps.py), moves of the clock
+Steps are commands (`issue`, `consume`, ...; those on what grants become are in grant_steps.py, those on allocation
+rules, whose pool is RULES, in rule_steps.py), moves of the clock
 (`at`) or ready-made events. Grants are named by their stream's id, debits by their transaction's; lots of execution
 credits are lot1, lot2, ... in the order they open. Grants that the ledger makes by itself are called after what made
 them: part 0 of schedule S is S0, what rolls over from it is S0+, and the first recharge of configuration R is R1.
@@ -17,6 +18,7 @@ from itertools import count
 from typing import Any, TypeAlias
 
 from ledger.domain import credit_grant, execution_credit
+from ledger.domain.allocation_rule import RuleBook
 from ledger.domain.burn_down import RecordedDebit, RefundableDraw
 from ledger.domain.credits import Credits, credits_of, credits_text
 from ledger.domain.decision import Decision
@@ -38,6 +40,7 @@ from ledger.domain.lots import Lot
 from ledger.domain.pool import Pool
 from ledger.domain.refusals import Refusal
 from ledger.domain.values import (
+    RULES,
     SYSTEM,
     Cause,
     CreditType,
@@ -73,7 +76,7 @@ class Book:
     """One pool, its log and its debits, with a clock that stands where it was last put."""
 
     def __init__(self, key: PoolKey) -> None:
-        self.pool = Pool(key)
+        self.pool = RuleBook() if key == RULES else Pool(key)
         self.now = START
         self.log: list[LedgerEvent] = []
         self.debits: dict[str, RecordedDebit] = {}
@@ -311,7 +314,12 @@ def state_of(pool: Pool) -> dict[str, Any]:
         "aggregates": held,
         "schedules": {stream_id: copy(schedule) for stream_id, schedule in pool.schedules.items()},
         "recharge": copy(pool.recharge),
+        "rules": _rules_of(pool) if isinstance(pool, RuleBook) else None,
     }
+
+
+def _rules_of(book: RuleBook) -> tuple[object, ...]:
+    return {rule: copy(state) for rule, state in book.rules.items()}, dict(book.names), set(book.reached)
 
 
 class Scenario:

@@ -12,6 +12,10 @@ from ledger.domain.events import (
     EVENT_TYPES,
     GRANT_CHANGES,
     MOVEMENTS,
+    RULE_EVENTS,
+    AllocationRuleChanged,
+    AllocationRuleDefined,
+    AllocationRuleRemoved,
     AutoRechargeDefined,
     Debited,
     Event,
@@ -25,12 +29,15 @@ from ledger.domain.events import (
     LedgerEvent,
     Movement,
     Refunded,
+    RuleEvent,
+    ThresholdReached,
     Voided,
 )
 from ledger.domain.lots import LawBroken
 from ledger.domain.pool import Pool
-from ledger.domain.values import After, LotId, RollupType, StreamId, Terms
+from ledger.domain.values import RULES, After, LotId, RollupType, StreamId, Terms
 from tests.domain.grant_steps import pay, save_recharge, schedule, update
+from tests.domain.rule_steps import change_rule, define_rule, reach, remove_rule
 from tests.domain.scenario import (
     EXECUTIONS,
     GRANTS,
@@ -65,6 +72,10 @@ TOPICS: dict[type[Event], str] = {
     GrantPaymentRecorded: "ledger.grant-payment-recorded",
     GrantScheduleDefined: "ledger.grant-schedule-defined",
     AutoRechargeDefined: "ledger.auto-recharge-defined",
+    AllocationRuleDefined: "ledger.allocation-rule-defined",
+    AllocationRuleChanged: "ledger.allocation-rule-changed",
+    AllocationRuleRemoved: "ledger.allocation-rule-removed",
+    ThresholdReached: "ledger.threshold-reached",
 }
 """What is written in every log there is. A line of this table is added, never changed."""
 
@@ -76,7 +87,9 @@ def every_event() -> dict[type[Event], LedgerEvent]:
     grants = given(issue("A", 10, ends=SEP), issue("B", 10), consume(5), refund(amount=1), void("B"), at(SEP), settle())
     others = given(issue("A", 10, cost=5), update("A", ends=SEP), pay("A"), schedule("S", 1), save_recharge())
     executions = given(open_credit("C", RollupType.MONTHLY, 5), pool=EXECUTIONS)
-    return {type(event): event for event in others.book.log + grants.book.log + executions.book.log}
+    rules = given(define_rule("R"), change_rule("R", name="another"), reach("R"), remove_rule("R"), pool=RULES)
+    books = (others, grants, executions, rules)
+    return {type(event): event for scenario in books for event in scenario.book.log}
 
 
 EVENTS = every_event()
@@ -87,10 +100,11 @@ def subclasses(parent: type[Any]) -> set[type[Any]]:
 
 
 def test_the_table_of_events_is_complete() -> None:
-    assert set(EVENT_TYPES) == set(TOPICS) == set(EVENTS) == subclasses(Event) - {Movement, GrantChange}
+    assert set(EVENT_TYPES) == set(TOPICS) == set(EVENTS) == subclasses(Event) - {Movement, GrantChange, RuleEvent}
     assert len(MOVEMENTS) + len(GRANT_CHANGES) + len(DEFINITIONS) == len(EVENT_TYPES)
     assert subclasses(Movement) == MOVEMENTS
     assert subclasses(GrantChange) == GRANT_CHANGES
+    assert subclasses(RuleEvent) == RULE_EVENTS
 
 
 @pytest.mark.parametrize("event_type", TOPICS)
@@ -237,14 +251,14 @@ def test_a_grant_is_issued_once() -> None:
 
 def test_a_grant_is_not_an_execution_credit_nor_the_other_way_round() -> None:
     event_type: type[Event]
-    for event_type in (ExecutionCreditDefined, GrantScheduleDefined, AutoRechargeDefined):
+    for event_type in DEFINITIONS:
         with pytest.raises(LawBroken, match="is a grant, which"):
             credit_grant.evolve(None, EVENTS[event_type])
     for event_type in set(EVENT_TYPES) - {ExecutionCreditDefined}:
         with pytest.raises(LawBroken, match="before it was defined"):
             execution_credit.evolve(None, EVENTS[event_type])
     credit = execution_credit.evolve(None, EVENTS[ExecutionCreditDefined].model_copy(update={"originator_version": 1}))
-    for event_type in (GrantUpdated, GrantPaymentRecorded, GrantScheduleDefined, AutoRechargeDefined):
+    for event_type in GRANT_CHANGES | DEFINITIONS - {ExecutionCreditDefined}:
         with pytest.raises(LawBroken, match="is an execution credit, which"):
             execution_credit.evolve(credit, EVENTS[event_type])
 

@@ -120,6 +120,18 @@ REFUSALS: list[tuple[Refusal, str, dict[str, Any], str]] = [
         "credits cannot be lowered to 1: 2 are used",
     ),
     (
+        refusals.AllocationRuleNotFound("018f"),
+        "AllocationRuleNotFound",
+        {"rule": "018f"},
+        "no allocation rule 018f",
+    ),
+    (
+        refusals.AllocationRuleExists("north"),
+        "AllocationRuleExists",
+        {"name": "north"},
+        "name must be unique: there is already an allocation rule 'north'",
+    ),
+    (
         refusals.QueueFull(1000),
         "QueueFull",
         {"commands_max": 1000},

@@ -25,6 +25,7 @@ from ledger.domain.events import (
     LedgerEvent,
     Movement,
     Refunded,
+    RuleEvent,
     Voided,
 )
 from ledger.domain.grant_details import GrantDetails
@@ -202,6 +203,8 @@ class NaiveBooks:
                         self._roll_over(event, events[place + 1])
                     if isinstance(event, Granted) and event.cause is Cause.RENEWED:
                         self._turn(event, events[place + 1 :])
+                case RuleEvent():
+                    raise AssertionError(f"{event.TOPIC} in a pool of credits")
                 case _:
                     assert_never(event)
         for debit, draws in self.draws.items():

@@ -14,6 +14,7 @@ from ledger.domain.events import (
     EVENT_TYPES,
     GRANT_CHANGES,
     MOVEMENTS,
+    RULE_EVENTS,
     AutoRechargeDefined,
     Debited,
     ExecutionCreditDefined,
@@ -25,8 +26,10 @@ from ledger.domain.events import (
     RechargesDone,
     RechargeSettings,
     Rollover,
+    RuleDetails,
     SchedulePlan,
     Spend,
+    ThresholdReached,
 )
 from ledger.domain.grant_details import Cost, GrantDetails, Invoice, Origin, Payment, Recharge, ScheduledPart
 from ledger.domain.values import (
@@ -145,6 +148,18 @@ recharges_done = st.builds(
     grants=st.integers(0, 10**6),
     spend=st.none() | st.builds(Spend, month=st.just("2026-01"), amount=amounts, currency=st.just("USD")),
 )
+percents = st.integers(0, 100)
+allocations = st.integers(0, 2**31 - 1)
+rules = st.builds(
+    RuleDetails,
+    name=texts,
+    account_groups=st.lists(texts, min_size=1, max_size=4).map(tuple),
+    allocated=allocations,
+    alarm_threshold=percents,
+    currency=st.none() | texts,
+    created_at=instants,
+    removed_at=st.none() | instants,
+)
 TYPES = sorted(EVENT_TYPES, key=lambda event_type: event_type.TOPIC)
 
 
@@ -185,6 +200,8 @@ def events(draw: st.DrawFn) -> LedgerEvent:
     elif event_type is AutoRechargeDefined:
         values |= {"settings": draw(recharge_settings), "done": draw(recharges_done)}
         values |= {"created_at": draw(instants), "saved_at": draw(instants)}
+    elif event_type in RULE_EVENTS:
+        values["rule"] = draw(rules)
     else:
         used, balance, gone, elsewhere = draw(st.tuples(*[st.just(0) | amounts] * 4))
         values |= {
@@ -209,6 +226,10 @@ def events(draw: st.DrawFn) -> LedgerEvent:
         values |= {"terms": draw(terms()), "grant": draw(details)}
     elif event_type is Expired:
         values["rolled_over_to"] = draw(st.none() | uuids)
+    elif event_type is ThresholdReached:
+        values |= {"month": draw(instants).strftime("%Y-%m"), "used": draw(amounts), "allocated": draw(allocations)}
+        values |= {"alarm_threshold": draw(percents), "reached_position": draw(st.integers(1, 2**63 - 1))}
+        values["reached_at"] = draw(instants)
     return cast("LedgerEvent", event_type.model_validate(values))
 
 

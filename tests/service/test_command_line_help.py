@@ -9,6 +9,7 @@ import pytest
 
 from service.cli.frame import CLI_WORDS, run
 from service.cli.main import cli
+from service.cli.rules import WORDS
 from service.refusals import Exit
 from service.settings import Settings
 from tests.service.serving import command
@@ -88,7 +89,7 @@ def test_an_argument_that_is_refused_is_called_as_the_command_line_calls_it() ->
     """Every word in which the command line tells of a field is an option or argument of some command."""
     parameters = [parameter for context in WORKING for parameter in context.command.params]
     known = {word for parameter in parameters for word in [*parameter.opts, parameter.metavar]}
-    assert set(CLI_WORDS.values()) <= known
+    assert {*CLI_WORDS.values(), *WORDS.values()} <= known
 
 
 def test_the_help_is_on_stdout_and_names_the_exit_codes() -> None:

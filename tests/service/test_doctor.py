@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ledger.application import BlockingLedger, CreditLedger, InvoiceTold, RechargePool
+from ledger.application import BlockingLedger, CreditLedger, InvoiceTold, Receipt, RechargePool, RecordThreshold
+from ledger.domain.credits import credits_of
 from ledger.domain.values import InvoiceStatus, Kind
 from ledger.store.clock import settable_clock
 from ledger.store.database import Database, Role
@@ -77,6 +78,7 @@ def live(books: BlockingLedger, hands: Hands) -> None:
     early = begin_turns(books)
     ended = begin_schedules(books)
     recharge(books, "USD")
+    make_rules(books)
     hands.set(START + timedelta(days=40))
     books.update_execution_credit(credit=credit.stream_id, credits=30)
     books.settle_due()
@@ -151,6 +153,35 @@ def recharge(books: BlockingLedger, price_currency: str) -> None:
         books.consume(holder=HOLDER, currency="tied", amount="1.5")
     books.execute(RechargePool(holder=HOLDER, currency="tied"))
     books.save_auto_recharge(**tied, enabled=False)
+
+
+def make_rules(books: BlockingLedger) -> None:
+    """Rules that give each other their names, whose thresholds are reached by a debit, a change and a definition."""
+    books.issue_grant(holder="acme", currency="ruled", amount=100, display_name="g", grant_type="PAID")
+    rule: dict[str, Any] = {"account_groups": ("red", HOLDER), "allocated": 10, "alarm_threshold": 50}
+    used: dict[str, Any] = {"holder": "acme", "currency": "ruled"}
+    late = START - timedelta(days=40)
+    first = books.define_allocation_rule(name=HOLDER, **rule, currency="ruled")
+    reached(books, first, books.consume(**used, amount=5, account_groups=("blue", "red")), "2026-01", "5")
+    books.consume(**used, amount=1, account_groups=("green",), use_at=late)
+    books.change_allocation_rule(rule=first.stream_id, name="former", account_groups=("blue",))
+    second = books.define_allocation_rule(name=HOLDER, **rule | {"account_groups": ("green",), "allocated": 0})
+    reached(books, second, second, "2025-12", "1", allocated=0)
+    changed = books.change_allocation_rule(rule=second.stream_id, account_groups=("blue", "green"), allocated=7)
+    books.remove_allocation_rule(rule=second.stream_id)
+    reached(books, second, changed, "2026-01", "5", allocated=7)
+    books.define_allocation_rule(name=HOLDER, **rule)
+
+
+def reached(books: BlockingLedger, rule: Receipt, by: Receipt, month: str, used: str, *, allocated: int = 10) -> None:
+    """Record that a rule's threshold was reached by what was answered."""
+    books.execute(
+        RecordThreshold(
+            rule=rule.stream_id, month=month, used=credits_of(used), allocated=allocated, alarm_threshold=50,
+            reached_position=by.position, reached_at=by.events[0].transaction.recorded_at,
+            caused_by=by.events[0].transaction.transaction_id,
+        )
+    )  # fmt: skip
 
 
 @contextmanager

@@ -20,8 +20,11 @@ PLANS = "movements WHERE type = 'ledger.grant-schedule-defined'"
 EVENT = "UPDATE events SET {set} WHERE position = {row}"
 OF_STREAM = "WHERE stream_id = '{row}'"
 CLAIM = "WHERE kind = '{kind}' AND stream_id = '{row}'"
-LISTS = ("LIVE_EXECUTION_CREDIT", "SCHEDULED_PART", "AUTO_RECHARGE", "RECHARGE")
+LISTS = ("LIVE_EXECUTION_CREDIT", "SCHEDULED_PART", "AUTO_RECHARGE", "RECHARGE", "THRESHOLD")
 """The kinds of claims that are JSON."""
+SOLE = "stream_id FROM claims WHERE kind = '{kind}' GROUP BY stream_id HAVING count(*) = 1"
+SECOND_RULE = "stream_id FROM claims WHERE kind = 'THRESHOLD' GROUP BY stream_id HAVING count(*) = 2"
+"""A rule that was removed, whose threshold was reached in two months."""
 FIRST_MODEL = f"'Read model {READ_MODELS[0].name} '"
 MISSING = "'00000000-0000-0000-0000-000000000000'"
 
@@ -116,10 +119,10 @@ FAULTS = [
     ),
     *(
         Fault(
-            "claims", "claims", f"stream_id FROM claims WHERE kind = '{kind}'", harm.replace("{kind}", kind),
+            "claims", "claims", SOLE.replace("{kind}", kind), harm.replace("{kind}", kind),
             f"'claims {said} the {kind} of stream ' || {whose}",
         )
-        for kind in ("GRANT_READABLE_ID", "ROLLED_OVER", *LISTS)
+        for kind in ("GRANT_READABLE_ID", "ROLLED_OVER", "RULE_NAME", *LISTS)
         for harm, said, whose in [
             (f"DELETE FROM claims {CLAIM}", "lacks", "'{row}'"),
             (f"UPDATE claims SET value = 'else' {CLAIM}", "has", "'{row}, else, which'"),
@@ -130,7 +133,7 @@ FAULTS = [
     ),
     *(
         Fault(
-            "claims", "claims", f"stream_id FROM claims WHERE kind = '{kind}'",
+            "claims", "claims", SOLE.replace("{kind}", kind),
             f"UPDATE claims SET value = E'{value}' {CLAIM}".replace("{kind}", kind),
             f"'claims has the {kind} of stream {{row}}, ' || E'{value}' || ', which'",
         )
@@ -139,6 +142,19 @@ FAULTS = [
             *('["\\\\u0000", 1]', '["\\\\ud83d", 1]', '["\\\\udc3b", 1]', '["\\n", 1]', '["\\\\x", 1]', '["a", 01]'),
             *('["a", 1', '["a"; 1]', "[]", "", '["a" 1]', '{{"a": 1}}', '["a", 1e999999]'),
         )
+    ),
+    Fault(
+        "claims", "claims", SECOND_RULE, "DELETE FROM claims WHERE stream_id = '{row}' AND value LIKE '%2025-12%'",
+        "'claims lacks the THRESHOLD of stream {row}, [\"{row}\", \"2025-12\"]'",
+    ),
+    Fault(
+        "claims", "claims", SECOND_RULE,
+        "UPDATE claims SET value = replace(value, '2026-01', '2026-02') WHERE stream_id = '{row}'",
+        "'claims has the THRESHOLD of stream {row}, [\"{row}\", \"2026-02\"], which by the log it does not hold'",
+    ),
+    Fault(
+        "claims", "claims", SECOND_RULE, "INSERT INTO claims VALUES ('RULE_NAME', 'former name', '{row}')",
+        "'claims has the RULE_NAME of stream {row}, former name, which by the log it does not hold'",
     ),
     Fault(
         "claims", "claims", "stream_id FROM claims", "INSERT INTO claims VALUES ('ELSE', 'else', '{row}')",

@@ -1,5 +1,6 @@
 """The contracts in docs/contracts are what the code serves, and have the names that were agreed on."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from graphql import GraphQLEnumType, GraphQLObjectType
 from graphql import build_schema as parse_schema
 
 from service.graphql.schema import build_schema
+from service.rest.openapi import document
 
-EXPORTED = Path(__file__).parent.parent.parent / "docs" / "contracts" / "schema.graphql"
+CONTRACTS = Path(__file__).parent.parent.parent / "docs" / "contracts"
+EXPORTED = CONTRACTS / "schema.graphql"
 
 CREDIT_GRANT = """
     id: UUID!                grantId: String!        displayName: String!          grantType: CreditGrantType!
@@ -55,6 +58,42 @@ def agreed(text: str) -> dict[str, str]:
 
 def test_the_committed_schema_is_the_one_that_is_served() -> None:
     assert EXPORTED.read_text() == build_schema().as_str() + "\n", "run scripts/contracts and look at the difference"
+
+
+def test_the_committed_openapi_document_is_what_the_code_has() -> None:
+    exported = (CONTRACTS / "openapi.json").read_text()
+    assert exported == json.dumps(document(), indent=2) + "\n", "run scripts/contracts and look at the difference"
+
+
+RULE = """
+    id customerId prismaId name targetType allocatedCredits alarmThreshold accountGroups usedCredits percentage
+    currencyId
+"""
+TOLD = RULE.replace("usedCredits percentage", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "required"),
+    [
+        ("NewRule", RULE, "name targetType allocatedCredits alarmThreshold accountGroups"),
+        ("RuleChange", RULE, ""),
+        ("Rule", TOLD, TOLD),
+        ("RuleWithUsage", RULE, RULE),
+        ("RuleList", "rules pageToken", "rules pageToken"),
+        ("ListRequest", "timeRange ruleNames accountGroupIds thresholdFilter limit pageToken", ""),
+        ("SummaryRequest", "timeRange", ""),
+        ("Summary", "purchased usage", "purchased usage"),
+        ("RuleNames", "names", "names"),
+        ("Login", "username password", "username password"),
+        ("Token", "token", "token"),
+        ("Problem", "timestamp status error message path", "timestamp status error message path"),
+    ],
+)
+def test_a_body_has_exactly_the_agreed_fields(name: str, fields: str, required: str) -> None:
+    schema = json.loads((CONTRACTS / "openapi.json").read_text())["components"]["schemas"][name]
+    assert schema["properties"].keys() == set(fields.split())
+    assert set(schema.get("required", [])) == set(required.split())
+    assert schema["additionalProperties"] is False
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ledger.store.database import Database, Role
 from tests.service.serving import ANSWER_SECONDS_MAX, Service, serving
 
 CLIENTS = 8
-ROUNDS = 100
+ROUNDS = 50
 CREATE = "mutation ($input: CreditGrantInput!) { createCreditGrant(input: $input) { id } }"
 LIST = """
 query ($customer: String!) {

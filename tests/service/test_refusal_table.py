@@ -16,10 +16,26 @@ import service
 from ledger.application.receipts import LedgerUnavailable
 from ledger.domain.refusals import IdempotencyKeyReused, InvalidArgument, Refusal
 from service.api_keys import ApiKeyNotFound
-from service.rate_limit import RateLimitExceeded
-from service.refusals import ANSWERS, EXECUTION_WORDS, FAULT_CODE, GRANT_WORDS, BodyTooLarge, Exit, told
+from service.rate_limit import BucketEmpty, RateLimitExceeded
+from service.refusals import (
+    ANSWERS,
+    EXECUTION_WORDS,
+    FAULT_CODE,
+    GRANT_WORDS,
+    RULE_WORDS,
+    BodyTooLarge,
+    Exit,
+    InvalidFields,
+    told,
+)
 
-SAMPLES: dict[object, Any] = {str: "some-text", int: 7_500_000_000, bool: True, tuple[str, ...]: ("amount", "holder")}
+SAMPLES: dict[object, Any] = {
+    str: "some-text",
+    int: 7_500_000_000,
+    bool: True,
+    tuple[str, ...]: ("amount", "holder"),
+    tuple[tuple[str, str], ...]: (("amount", "must be above zero"), ("holder", "is not known")),
+}
 """A value for every type that a refusal's field has; as Credits the number is 7.5."""
 BY_HAND: dict[type[Exception], Exception] = {
     ApiKeyNotFound: ApiKeyNotFound("key-0"),
@@ -65,8 +81,8 @@ def test_every_refusal_has_its_row_and_every_row_its_refusal() -> None:
 
 
 def test_no_two_refusals_share_a_code_and_none_is_called_as_our_own_faults_are() -> None:
-    """But for one that is another in words of its own, which is answered as that is."""
-    codes: dict[str, type[Exception]] = {}
+    """But for one that is another in words of its own, and is answered as that is."""
+    codes: dict[str, type[Exception]] = {InvalidArgument.code: InvalidArgument}
     for kind in sorted(every_problem(), key=lambda kind: len(kind.__mro__)):
         first = codes.setdefault(code_of(kind), kind)
         assert issubclass(kind, first), f"{kind} and {first}"
@@ -94,6 +110,8 @@ def test_no_two_refusals_share_a_code_and_none_is_called_as_our_own_faults_are()
         ("ExecutionCreditExists",                    409, Exit.REFUSED,   False),
         ("CreditsBelowUsed",                         409, Exit.REFUSED,   False),
         ("RollupTypeStays",                          409, Exit.REFUSED,   False),
+        ("AllocationRuleNotFound",                   404, Exit.NOT_FOUND, False),
+        ("AllocationRuleExists",                     409, Exit.REFUSED,   False),
         ("IdempotencyKeyReused",                     409, Exit.REFUSED,   False),
         ("ClockWouldGoBack",                         409, Exit.REFUSED,   False),
         ("QueueFull",                                429, Exit.TRY_AGAIN, True),
@@ -118,6 +136,10 @@ def test_who_asked_too_often_is_told_how_long_to_wait() -> None:
     problem = told(RateLimitExceeded(1200, 42))
     assert problem is not None
     assert (problem.answer.retry_seconds, problem.facts) == (42, {"requestsMax": 1200, "retryAfterSeconds": 42})
+    emptied = told(BucketEmpty(1000, 3))
+    assert emptied is not None
+    assert (emptied.answer, emptied.code) == (problem.answer._replace(retry_seconds=3), problem.code)
+    assert emptied.message == "more than 1000 requests at once: try again in 3 seconds"
 
 
 def test_an_exit_code_never_says_done_or_a_fault_of_ours_of_a_refusal() -> None:
@@ -130,7 +152,8 @@ def test_every_refusal_is_told_with_its_facts_as_json(kind: type[Exception]) -> 
     assert problem is not None
     assert problem.code == code_of(kind)
     assert problem.message
-    assert json.loads(json.dumps(problem.facts)) == problem.facts
+    text = json.dumps(problem.facts)
+    assert json.dumps(json.loads(text)) == text
     assert "code" not in problem.facts  # it would hide the code
     assert not [name for name in problem.facts if "_" in name]
 
@@ -153,19 +176,33 @@ def test_fields_are_called_as_the_door_calls_them() -> None:
     assert "resourceId" in reused.message
 
 
+EXECUTION, RULES = (EXECUTION_WORDS, "execution credits"), (RULE_WORDS, "rules")
+
+
 @pytest.mark.parametrize(
-    ("ours", "wire"),
+    ("of", "ours", "wire"),
     [
-        ("holder", "companyId"), ("currency", "creditType"), ("amount", "credits"), ("dimensions", "projectId"),
-        ("accountGroups", "accountGroupIds"), ("rollupType", "rollupType"),
+        (EXECUTION, "holder", "companyId"), (EXECUTION, "currency", "creditType"), (EXECUTION, "amount", "credits"),
+        (EXECUTION, "dimensions", "projectId"), (EXECUTION, "accountGroups", "accountGroupIds"),
+        (EXECUTION, "rollupType", "rollupType"),
+        (RULES, "currency", "currencyId"), (RULES, "idempotencyKey", "Idempotency-Key"),
+        (RULES, "accountGroups", "accountGroups"), (RULES, "allocatedCredits", "allocatedCredits"),
     ],
+    ids=lambda value: value if isinstance(value, str) else value[1],
 )  # fmt: skip
-def test_fields_of_execution_credits_are_called_as_their_contract_calls_them(ours: str, wire: str) -> None:
-    argument = told(InvalidArgument(ours, "is bad"), EXECUTION_WORDS)
-    reused = told(IdempotencyKeyReused("k", (ours,)), EXECUTION_WORDS)
+def test_fields_of_a_contract_are_called_as_it_calls_them(of: tuple[dict[str, str], str], ours: str, wire: str) -> None:
+    argument = told(InvalidArgument(ours, "is bad"), of[0])
+    reused = told(IdempotencyKeyReused("k", (ours,)), of[0])
     assert argument is not None
     assert reused is not None
     assert (argument.facts["field"], reused.facts["differing"]) == (wire, [wire])
+
+
+def test_all_that_is_wrong_is_told_in_one_message() -> None:
+    problem = told(InvalidFields((("name", "must be a text"), ("limit", "is not known"))))
+    assert problem is not None
+    assert (problem.code, problem.answer) == ("InvalidFields", ANSWERS[InvalidArgument])
+    assert problem.message == "name must be a text; limit is not known"
 
 
 def test_a_database_that_is_away_is_told_without_the_words_of_the_driver() -> None:

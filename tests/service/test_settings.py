@@ -26,6 +26,8 @@ DEFAULTS = {
     "LEDGER_PORT": "8000",
     "LEDGER_ADMIN_KEY": None,
     "LEDGER_EXECUTION_REQUESTS_PER_MINUTE": "1200",
+    "LEDGER_RULE_REQUESTS_PER_SECOND": "100",
+    "LEDGER_RULE_REQUESTS_BURST": "1000",
     "LEDGER_TEST_CLOCK": "0",
 }
 READ_ELSEWHERE = {"embedded_postgres.py": {"PATH"}, "cli/frame.py": {"NO_COLOR"}}
@@ -69,7 +71,7 @@ def test_every_setting_has_its_default() -> None:
 
 def test_every_setting_can_be_given_and_says_so_and_secrets_are_masked() -> None:
     given = {"schema": "books", "data_dir": "/srv/ledger", "host": "::1", "port": "0", "test_clock": "1"}
-    given["execution_requests_per_minute"] = "7"
+    given |= {"execution_requests_per_minute": "7", "rule_requests_per_second": "8", "rule_requests_burst": "9"}
     told = show_config(**given, admin_key=SECRET, database_url=f"postgresql://me:{SECRET}@db/books")
     dsn, source = told.pop("LEDGER_DATABASE_URL")
     assert dsn is not None
@@ -105,6 +107,10 @@ def test_an_empty_setting_is_not_set_and_the_address_of_the_tests_is_nobodys_bus
         ("ADMIN_KEY", "with space " + "x" * 244),
         ("EXECUTION_REQUESTS_PER_MINUTE", "1"),
         ("EXECUTION_REQUESTS_PER_MINUTE", "1000000"),
+        ("RULE_REQUESTS_PER_SECOND", "1"),
+        ("RULE_REQUESTS_PER_SECOND", "1000000"),
+        ("RULE_REQUESTS_BURST", "1"),
+        ("RULE_REQUESTS_BURST", "1000000"),
         ("TEST_CLOCK", "0"),
         ("TEST_CLOCK", "1"),
     ],
@@ -144,6 +150,12 @@ def test_the_bounds_of_a_setting_are_within_it(name: str, text: str) -> None:
         ("EXECUTION_REQUESTS_PER_MINUTE", "5 ",      "number"),
         ("EXECUTION_REQUESTS_PER_MINUTE", "+5",      "number"),
         ("EXECUTION_REQUESTS_PER_MINUTE", "no",      ""),
+        ("RULE_REQUESTS_PER_SECOND", "0",           "1"),
+        ("RULE_REQUESTS_PER_SECOND", "1000001",     "1000000"),
+        ("RULE_REQUESTS_PER_SECOND", "1.5",         "number"),
+        ("RULE_REQUESTS_BURST", "0",                "1"),
+        ("RULE_REQUESTS_BURST", "1000001",          "1000000"),
+        ("RULE_REQUESTS_BURST", "1_000",            "number"),
         ("TEST_CLOCK", "2",                         "1 or 0"),
         ("TEST_CLOCK", "true",                      "1 or 0"),
         ("TEST_CLOCK", "on",                        "1 or 0"),

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ledger.domain.events import (
+    AllocationRuleChanged,
+    AllocationRuleDefined,
+    AllocationRuleEvent,
+    AllocationRuleRemoved,
     AutoRechargeDefined,
     Debited,
     ExecutionCreditDefined,
@@ -24,12 +28,15 @@ from ledger.domain.events import (
     RechargeSettings,
     Refunded,
     Rollover,
+    RuleDetails,
     SchedulePlan,
     Spend,
+    ThresholdReached,
     Voided,
 )
 from ledger.domain.grant_details import Cost, GrantDetails, Invoice, Origin, Payment, Recharge, ScheduledPart
 from ledger.domain.values import (
+    RULES,
     Actor,
     ActorKind,
     After,
@@ -80,6 +87,11 @@ TERMS = Terms(effective_at=BEGIN, expires_at=END, created_at=BEGIN, priority=Dec
 NO_END = Terms(effective_at=BEGIN, expires_at=None, created_at=BEGIN)
 OTHER = StreamId("018f0000-0000-7000-8000-000000000003")
 TEXTS = DocumentReference(DocumentId("018f0000-0000-7000-8000-0000000000a2"), "cd" * 32)
+RULE = RuleDetails(name="north", account_groups=("group-1",), allocated=100, alarm_threshold=80, created_at=BEGIN)
+ODD_RULE = RuleDetails(
+    name=ODD_TEXT, account_groups=("group-2", ODD_TEXT, "group-1"), allocated=2**31 - 1, alarm_threshold=100,
+    currency=ODD_TEXT, created_at=END,
+)  # fmt: skip
 INVOICE = Invoice(
     billing_id="in_1", status=InvoiceStatus.OPEN, created_at=BEGIN, updated_at=NOW, due_at=END, currency="EUR",
     total=Decimal("9.90"), amount_due=Decimal("9.900000001"), requires_action=True, texts=FULL.document,
@@ -123,6 +135,11 @@ def _recharge(settings: RechargeSettings, done: RechargesDone) -> AutoRechargeDe
         originator_id=STREAM, originator_version=2, transaction=FULL, pool=POOL, settings=settings, done=done,
         created_at=BEGIN, saved_at=NOW,
     )  # fmt: skip
+
+
+def _rule(event_type: type[AllocationRuleEvent], rule: RuleDetails, **others: Any) -> AllocationRuleEvent:
+    values: dict[str, Any] = {"originator_id": STREAM, "originator_version": 2, "transaction": FULL, "pool": RULES}
+    return event_type.of(**values | {"rule": rule} | others)
 
 
 def _credit(**changed: Any) -> ExecutionCreditDefined:
@@ -255,6 +272,22 @@ GOLDEN: dict[str, LedgerEvent] = {
             unit_price=Cost(amount=Decimal("0.000000001"), currency="EUR"), payment_method=PaymentMethod.INVOICE,
         ),
         RechargesDone(grants=7, spend=Spend(month="2026-02", amount=25 * UNIT, currency="EUR")),
+    ),
+    "allocation-rule-defined-v1": _rule(AllocationRuleDefined, RULE, originator_version=1, transaction=PLAIN),
+    "allocation-rule-defined-v1-with-odd-texts": _rule(AllocationRuleDefined, ODD_RULE, originator_version=1),
+    "allocation-rule-changed-v1": _rule(AllocationRuleChanged, RULE, originator_version=2**31 - 1),
+    "allocation-rule-changed-v1-with-currency": _rule(AllocationRuleChanged, ODD_RULE, transaction=PLAIN),
+    "allocation-rule-removed-v1": _rule(AllocationRuleRemoved, RULE.model_copy(update={"removed_at": NOW})),
+    "allocation-rule-removed-v1-with-currency": _rule(
+        AllocationRuleRemoved, ODD_RULE.model_copy(update={"removed_at": END})
+    ),
+    "threshold-reached-v1": _rule(
+        ThresholdReached, RULE, transaction=PLAIN, month="2026-01", used=80 * UNIT, allocated=100, alarm_threshold=80,
+        reached_position=7, reached_at=NOW,
+    ),
+    "threshold-reached-v1-of-a-rule-that-is-another-by-now": _rule(
+        ThresholdReached, ODD_RULE.model_copy(update={"removed_at": END}), month="1970-12", used=2 * (10**28 - 1),
+        allocated=0, alarm_threshold=0, reached_position=2**62, reached_at=END,
     ),
     "execution-credit-defined-v1": _credit(
         transaction=FULL, rollup_type=RollupType.MONTHLY, created_at=BEGIN, deleted_at=NOW

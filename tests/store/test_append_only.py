@@ -5,6 +5,9 @@ import pytest
 
 from ledger.application import BlockingLedger
 from ledger.store.database import Database, Role
+from ledger.store.migrate import migrate
+from ledger.store.sql import query
+from tests.conftest import drop
 
 CHANGES = (
     "UPDATE events SET amount = 1",
@@ -26,7 +29,7 @@ def test_no_role_changes_the_log(books: BlockingLedger, database: Database, role
         assert connection.execute("SELECT count(*) AS n FROM idempotency").fetchone() == {"n": 1}
 
 
-WRITE_SIDE = ("events", "idempotency", "open_lots", "due", "claims", "log_meta")
+WRITE_SIDE = ("events", "idempotency", "open_lots", "due", "claims", "log_meta", "followed", "token_secret")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,36 @@ def test_what_reads_the_ledger_sees_its_view_alone(database: Database, role: Rol
         connection.execute("SELECT * FROM movements")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(f"SELECT * FROM {table}".encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("UPDATE token_secret SET secret = 'mine'", "DELETE FROM token_secret", "TRUNCATE token_secret"),
+        *("INSERT INTO token_secret DEFAULT VALUES", "DELETE FROM followed", "TRUNCATE followed"),
+    ],
+)
+def test_the_writer_neither_changes_the_secret_nor_forgets_who_followed(database: Database, change: str) -> None:
+    with database.connect(Role.WRITER) as connection:
+        assert len(connection.execute(query("token_secret")).fetchall()) == 1
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(change.encode())
+
+
+def test_the_secret_that_tokens_are_signed_with_is_one_of_this_ledger_alone(
+    database: Database, server_dsn: str
+) -> None:
+    other = Database(server_dsn, f"{database.schema}_other")
+    migrate(other)
+    try:
+        secrets = []
+        for each in (database, database, other):
+            with each.connect(Role.WRITER) as connection:
+                secrets += connection.execute(query("token_secret")).fetchall()
+        assert len({row["secret"] for row in secrets}) == 2
+        assert min(len(row["secret"]) for row in secrets) >= 64
+    finally:
+        drop(other)
 
 
 @pytest.mark.parametrize("role", [Role.WRITER, Role.READER])

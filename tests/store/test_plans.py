@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
+from psycopg import Connection
+from psycopg.rows import DictRow
 
 from ledger.application import BlockingLedger, ConsumeCredits, IssueGrant, OpenExecutionCredit
 from ledger.application.batches import INDEX_PLANS_ONLY
@@ -13,6 +16,7 @@ from ledger.application.ledger import accepted
 from ledger.domain.credits import UNITS_PER_CREDIT
 from ledger.domain.values import Kind, StreamId, TransactionId
 from ledger.store.database import Database, Role
+from ledger.store.followed import log_stretch, threshold_steps
 from ledger.store.sql import query
 from projections.execution_credits.queries import (
     CreditVersion,
@@ -42,6 +46,8 @@ QUESTIONS: dict[str, Any] = {
     "transactions": {"positions": [1, 2, 3]},
     "transaction_at": {"position": 1},
     "log_rows": {"after": 1, "until": 9, "types": None, "limit": 8},
+    "release_claims": {"kinds": ["RULE_NAME"], "values": ["rule"], "streams": [UUID]},
+    "thresholds_reached": None,
 }
 
 
@@ -66,6 +72,22 @@ def test_the_writers_questions_scan_no_table(
     if name != "head":  # which is one step along its index
         walks = [after for line, after in pairwise(lines) if " on events" in line and "Index Cond" not in after]
         assert not walks, "\n".join(lines)
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+def test_who_follows_the_log_reads_no_more_of_it_than_is_new(
+    books: BlockingLedger, database: Database, analysed: bool
+) -> None:
+    books.issue_grant(holder="acme", currency="c", amount=10**6, display_name="g", grant_type="PAID")
+    books.consume_many([ConsumeCredits(holder="acme", currency="c", amount=1, account_groups=("g",))] * 2000)
+    if analysed:
+        with database.connect(Role.OWNER) as connection:
+            connection.execute("ANALYZE events")
+    with books.ledger.connection() as connection:
+        assert log_stretch(connection, after=1500, events_max=10) == (1510, 2001)
+        assert len(threshold_steps(connection, after=1500, until=1510)) == 10
+        assert rows_read(connection, lambda: log_stretch(connection, after=1500, events_max=10)) <= 2
+        assert rows_read(connection, lambda: threshold_steps(connection, after=1500, until=1510)) == 10
 
 
 class Asked(NamedTuple):
@@ -102,24 +124,26 @@ def test_questions_to_execution_credits_read_no_more_than_they_answer(asked: Ask
             connection.execute(EXECUTION_CREDITS.sql("ANALYZE {table}"))
     with asked.database.connect(Role.READER, max_parallel_workers_per_gather="0") as connection:
         snapshot = Snapshot(connection, position=0, positions={}, stale=False, now=START)
-
-        def rows_read(question: Callable[[], object]) -> int:
-            with connection.transaction():
-                before: Any = connection.execute(ROWS_READ).fetchone()
-                question()
-                after: Any = connection.execute(ROWS_READ).fetchone()
-            return int(after["rows_read"] - before["rows_read"])
-
+        read = partial(rows_read, connection)
         page, as_of = NumberedPage(3, 25), CreditVersion(asked.credit, 2000)
         [transactions] = transactions_of(connection, [as_of], page, rows_max=100).values()
         assert [row.debit_id for row in transactions] == asked.debits[1998 - 75 : 1998 - 50][::-1]
         both = [CreditVersion(asked.credit, 1000), as_of]
         states = execution_credits_as_of(connection, both)
         assert [states[each].used for each in both] == [998 * UNITS_PER_CREDIT, 1998 * UNITS_PER_CREDIT]
-        assert rows_read(lambda: execution_credits_by_id(snapshot, [asked.credit])) == 1
-        assert 0 <= rows_read(lambda: execution_credits_as_of(connection, both)) - EVENTS_OF_TWO_STATES <= ENDS_MAX
-        assert rows_read(lambda: documents_of_debits(connection, asked.debits[:30])) == 30
-        assert rows_read(lambda: transactions_of(connection, [as_of], page, rows_max=100)) == page.limit * page.page
+        assert read(lambda: execution_credits_by_id(snapshot, [asked.credit])) == 1
+        assert 0 <= read(lambda: execution_credits_as_of(connection, both)) - EVENTS_OF_TWO_STATES <= ENDS_MAX
+        assert read(lambda: documents_of_debits(connection, asked.debits[:30])) == 30
+        assert read(lambda: transactions_of(connection, [as_of], page, rows_max=100)) == page.limit * page.page
+
+
+def rows_read(connection: Connection[DictRow], question: Callable[[], object]) -> int:
+    """How many rows of the log, or of what tells of execution credits, were read for an answer."""
+    with connection.transaction():
+        before: Any = connection.execute(ROWS_READ).fetchone()
+        question()
+        after: Any = connection.execute(ROWS_READ).fetchone()
+    return int(after["rows_read"] - before["rows_read"])
 
 
 EVENTS_OF_TWO_STATES = 10

@@ -8,17 +8,20 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from ledger.application import BlockingLedger, CreditLedger
 from ledger.domain.events import (
+    AllocationRuleRemoved,
     AutoRechargeDefined,
     ExecutionCreditDefined,
     Granted,
     GrantScheduleDefined,
     LedgerEvent,
+    RuleEvent,
     SchedulePlan,
+    ThresholdReached,
 )
 from ledger.domain.execution_credit import ExecutionCredit
 from ledger.domain.instants import FOREVER, Instant
 from ledger.domain.pool import Pool
-from ledger.domain.values import PoolKey
+from ledger.domain.values import RULES, PoolKey
 from ledger.store.clock import settable_clock
 from ledger.store.database import Database, Role
 from ledger.store.mapper import event_of_row
@@ -41,7 +44,8 @@ def test_open_lots_and_due_follow_from_the_log(server_dsn: str, acts: list[Any])
             pools: dict[PoolKey, Pool] = {}
             for row in connection.execute("SELECT * FROM events ORDER BY position"):
                 event = event_of_row(row)
-                pools.setdefault(event.pool, Pool(event.pool)).evolve(event)
+                if event.pool != RULES:
+                    pools.setdefault(event.pool, Pool(event.pool)).evolve(event)
             open_rows = connection.execute("SELECT stream_id, lot, definition_version FROM open_lots").fetchall()
             due_rows = connection.execute("SELECT stream_id, act, due_at FROM due").fetchall()
             claims = connection.execute("SELECT kind, value, stream_id FROM claims").fetchall()
@@ -55,8 +59,8 @@ def test_open_lots_and_due_follow_from_the_log(server_dsn: str, acts: list[Any])
     assert by_stream(due_rows) == due | {stream: ("SCHEDULE", begin) for stream, begin in next_parts(log).items()}
     live = {stream for stream, _, version, _, _ in told(pools) if version is not None}
     assert {row["stream_id"] for row in claims if row["kind"] == "LIVE_EXECUTION_CREDIT"} == live
-    of_grants = [row for row in claims if row["kind"] != "LIVE_EXECUTION_CREDIT"]
-    assert sorted((row["kind"], row["value"], row["stream_id"]) for row in of_grants) == sorted(claims_of(log))
+    others = [row for row in claims if row["kind"] != "LIVE_EXECUTION_CREDIT"]
+    assert sorted((row["kind"], row["value"], row["stream_id"]) for row in others) == sorted(claims_of(log))
     for key, pool in pools.items():
         assert loaded[key].balance == pool.balance
         assert [(lot.lot_id, lot.balance, lot.burn_down_key) for lot in loaded[key].lots] == [
@@ -112,8 +116,15 @@ def next_parts(log: Sequence[LedgerEvent]) -> dict[str, Instant]:
 
 
 def claims_of(log: Sequence[LedgerEvent]) -> Iterator[tuple[str, str, str]]:
-    """What each grant and each automatic recharge holds alone, told from the log."""
+    """What each grant, each automatic recharge and each allocation rule holds alone, told from the log."""
+    rules = {event.originator_id: event for event in log if isinstance(event, RuleEvent)}
+    removed = {event.originator_id for event in log if isinstance(event, AllocationRuleRemoved)}
+    for stream, last in rules.items():
+        if stream not in removed:
+            yield "RULE_NAME", last.rule.name, stream
     for event in log:
+        if isinstance(event, ThresholdReached):
+            yield "THRESHOLD", json.dumps([event.originator_id, event.month]), event.originator_id
         if isinstance(event, AutoRechargeDefined) and event.originator_version == 1:
             yield "AUTO_RECHARGE", json.dumps([event.pool.holder, event.pool.currency]), event.originator_id
         if not isinstance(event, Granted) or event.grant is None:

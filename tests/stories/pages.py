@@ -4,10 +4,13 @@ A step of the page is a request and the JSON block with its answer, which is rep
 
 - a `graphql` block, if need be followed by a JSON block with its variables before the one with the answer, and preceded
   by an `http` block with headers;
+- an `http` block that begins with a method and a path, then headers, then an empty line and the body; where no JSON
+  block follows it, its answer is empty;
 - a `sh` block, run with ADDRESS, KEY and the service's settings in its environment.
 
-An `http` block that begins with POST sets the test clock. Ids are new in each run. The page keeps its own: an id of the
-page stands for the one that a run gave in the same place of an answer, from there on in requests and answers alike.
+`POST /test/clock` sets the test clock. Ids and tokens are new in each run. The page keeps its own: an id of the page
+stands for the one that a run gave in the same place of an answer, from there on in requests and answers alike. Errors
+of the REST door tell the machine's time, which is another one each time: the page shows TOLD_AT.
 """
 
 import json
@@ -24,11 +27,19 @@ from typing import Any, NamedTuple
 from tests.service.serving import COMMAND, Service, environment, serving
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-PAGES = (DOCS / "credit-grants.md", DOCS / "execution-credits.md")
+PAGES = (DOCS / "credit-grants.md", DOCS / "execution-credits.md", DOCS / "allocation-rules.md")
 WIDTH, FIELDS_WIDTH = 105, 90
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\bcg-[0-9a-z]{12,}")
+LOGIN_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
+PAGE_TOKEN = r"\b[\w-]{60,}"
+ID = re.compile(
+    rf"[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|\bcg-[0-9a-z]{{12,}}|{LOGIN_TOKEN.pattern}|{PAGE_TOKEN}"
+)
 SET_CLOCK = re.compile(r'POST /test/clock \{"now": "(.*)"\}\n')
+REQUEST_LINE = re.compile(r"(GET|POST|PATCH|DELETE) (/\S*)")
+CALL = re.compile(r'\$ADDRESS(/[^"]*)')
+PROBLEM = {"timestamp", "status", "error", "message", "path"}
+TOLD_AT = "2026-03-10T09:30:00.123Z"
 
 
 class Block(NamedTuple):
@@ -41,12 +52,20 @@ class Block(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A request with its answer, or a setting of the clock, which has none."""
+    """A request with its answer; a setting of the clock and what is answered with nothing have none."""
 
     request: Block
     answer: Block | None = None
     variables: str = "{}"
     headers: str = ""
+
+    @property
+    def operation(self) -> tuple[str, str] | None:
+        """The method and the path that it asks for; None, where it is no request of that kind."""
+        if called := CALL.search(self.request.text):
+            return "POST" if " -d " in self.request.text else "GET", called[1]
+        line = REQUEST_LINE.match(self.request.text)
+        return None if line is None else (line[1], line[2])
 
 
 @dataclass
@@ -57,7 +76,10 @@ class Ids:
     page: dict[str, str] = field(default_factory=dict)
 
     def meet(self, on_page: Any, live: Any) -> None:
-        """Take in the ids that an answer has where the page's answer has one."""
+        """Take in the ids that an answer has where the page's answer has one.
+
+        Logins of one second get the same token, so the page has one for all of them: it stands for the last.
+        """
         match on_page, live:
             case dict(), dict():
                 for name, value in live.items():
@@ -67,7 +89,7 @@ class Ids:
                     self.meet(one, other)
             case str(), str():
                 for one, other in zip(ID.findall(on_page), ID.findall(live), strict=False):
-                    if one not in self.live and other not in self.page:
+                    if LOGIN_TOKEN.fullmatch(one) or (one not in self.live and other not in self.page):
                         self.live[one], self.page[other] = other, one
 
     def to_live(self, text: str) -> str:
@@ -83,10 +105,11 @@ def steps_of(page: str) -> Iterator[Step]:
     blocks = [Block(found[1], found[2], *found.span(2)) for found in BLOCK.finditer(page)]
     headers = ""
     for number, block in enumerate(blocks):
-        if block.language == "http" and not block.text.startswith("POST"):
+        if block.language == "http" and not REQUEST_LINE.match(block.text):
             headers = block.text
         elif block.language == "http":
-            yield Step(block)
+            answered = number + 1 < len(blocks) and blocks[number + 1].language == "json"
+            yield Step(block, blocks[number + 1] if answered else None)
         elif block.language in {"graphql", "sh"}:
             following = next(n for n in count(number + 1) if n == len(blocks) or blocks[n].language != "json")
             *variables, answer = blocks[number + 1 : following]
@@ -108,15 +131,30 @@ class Run:
         text = self.ids.to_live(step.request.text)
         match step.request.language:
             case "http":
-                setting = SET_CLOCK.fullmatch(text)
-                assert setting is not None, text
-                return self.service.set_clock(setting[1]).raise_for_status().json()
+                if setting := SET_CLOCK.fullmatch(text):
+                    return self.service.set_clock(setting[1]).raise_for_status().json()
+                return self._rest(text, step)
             case "sh":
                 given = environment(**self.settings) | {"ADDRESS": self.service.url, "KEY": self.service.key}
                 given["PATH"] = f"{COMMAND.parent}{os.pathsep}{given['PATH']}"
                 return json.loads(subprocess.check_output(["bash", "-euc", text], env=given, text=True))
             case _:
                 return self._graphql(text, step)
+
+    def _rest(self, text: str, step: Step) -> Any:
+        head, _, body = text.partition("\n\n")
+        line, *lines = head.splitlines()
+        headers = {"X-Ledger-At-Least": self.position} | dict(line.split(": ", 1) for line in lines)
+        method, path = line.split()
+        answer = self.service.http.request(method, path, content=body, headers=headers)
+        self.position = max(self.position, answer.headers["X-Ledger-Position"], key=int)
+        assert (step.answer is None) == (answer.content == b""), (text, answer.text)
+        told = answer.json() if answer.content else {}
+        if told.keys() == PROBLEM:
+            assert told["status"] == answer.status_code
+            return told | {"timestamp": TOLD_AT}
+        assert answer.status_code == 200, (text, answer.text)
+        return told
 
     def _graphql(self, text: str, step: Step) -> Any:
         headers = {"X-Ledger-At-Least": self.position}

@@ -11,11 +11,13 @@ from ledger.application.commands import Command
 from ledger.domain.events import EVENT_TYPES
 from service.cli.main import cli
 from service.graphql.schema import build_schema
+from service.rest.door import KEY_HEADER
+from service.rest.openapi import OPERATIONS
 
 GLOSSARY = (Path(__file__).parent.parent.parent / "docs" / "glossary.md").read_text()
-OF_THE_SYSTEM = {"RechargePool", "SettleDue"}
+OF_THE_SYSTEM = {"RechargePool", "RecordThreshold", "SettleDue"}
 """Acts that nobody asks for: no door has them."""
-TITLES = ("command", "event", "method", "aggregate", "mutation", "command line")
+TITLES = ("command", "event", "method", "aggregate", "mutation", "request", "command line")
 
 
 def acts() -> list[dict[str, list[str]]]:
@@ -54,10 +56,21 @@ def test_every_mutation_is_in_the_row_of_its_act() -> None:
     assert sorted(named("mutation")) == sorted(mutations.fields)
 
 
+def test_every_request_that_writes_is_in_the_row_of_its_act() -> None:
+    """`defineRule` asks for `DefineAllocationRule`."""
+    asked = {request: command for act in acts() for request in act["request"] for command in act["command"]}
+    writing = [operation for operation in OPERATIONS if KEY_HEADER in operation.headers]
+    assert asked == {
+        f"{each.method.upper()} {each.path}": each.name[0].upper() + each.name[1:].replace("Rule", "AllocationRule")
+        for each in writing
+    }
+
+
 def test_whatever_can_be_asked_for_through_a_door_can_be_done_on_the_command_line() -> None:
     assert set(named("command line")) <= command_lines(cli)
     without = {name for act in acts() if not act["command line"] for name in act["command"]}
-    assert without == {name for act in acts() if not act["mutation"] for name in act["command"]} == OF_THE_SYSTEM
+    unasked = {name for act in acts() if not act["mutation"] and not act["request"] for name in act["command"]}
+    assert without == unasked == OF_THE_SYSTEM
 
 
 def test_methods_and_events_are_called_as_the_code_calls_them() -> None:

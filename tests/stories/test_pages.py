@@ -9,7 +9,8 @@ from graphql import build_schema as parse_schema
 
 from ledger.store.database import Database
 from service.graphql.schema import build_schema
-from tests.stories.pages import PAGES, executed, steps_of
+from service.rest.openapi import OPERATIONS
+from tests.stories.pages import ID, PAGES, PROBLEM, executed, steps_of
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
@@ -21,6 +22,7 @@ def test_a_page_shows_what_the_service_answers(path: Path, database: Database) -
 
 
 def test_the_pages_have_an_example_of_every_operation() -> None:
+    """One that is answered with data, not with an error."""
     schema = parse_schema(build_schema().as_str())
     assert schema.query_type is not None
     assert schema.mutation_type is not None
@@ -30,3 +32,14 @@ def test_the_pages_have_an_example_of_every_operation() -> None:
     graphql = [answer["data"] for answer in answers if "data" in answer]
     answered = {name for data in graphql for name, value in data.items() if value is not None}
     assert answered == {*schema.query_type.fields, *schema.mutation_type.fields}
+
+
+def test_the_pages_have_an_example_of_every_request() -> None:
+    """One that is answered with what was asked for, not with an error."""
+    shown = set()
+    for step in (step for page in PAGES for step in steps_of(page.read_text())):
+        answer = json.loads(step.answer.text) if step.answer is not None else None
+        if step.operation is not None and not (isinstance(answer, dict) and answer.keys() == PROBLEM):
+            method, path = step.operation
+            shown.add((method, ID.sub("{ruleId}", path)))
+    assert {(operation.method.upper(), operation.path) for operation in OPERATIONS} <= shown

@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 import httpx
 
+from tests.service.load import eventually
 from tests.service.serving import environment, serving
 
 ROOT = Path(__file__).parent.parent.parent
@@ -75,6 +78,18 @@ def test_the_run_command_of_the_readme_prints_a_request_that_works_when_pasted()
                 )
                 assert found.json() == {"data": {"creditGrants": {"totalCount": granted}}}
                 run.kill()
+            assert eventually(lambda: not works_in(Path(folder)), 60)  # its server ends with it; then the folder can go
+
+
+def works_in(folder: Path) -> bool:
+    """Whether a process works in this folder."""
+    return any(place.is_relative_to(folder) for place in working_folders())
+
+
+def working_folders() -> Iterator[Path]:
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            yield (process / "cwd").readlink()
 
 
 def test_the_readme_can_be_read_in_one_sitting() -> None:

@@ -1,9 +1,15 @@
 -- What the table claims holds, beside what the log says: for every grant there ever was its readable id, and whichever
 -- part of a schedule, remainder of a grant or recharge it is; for each living execution credit its company, type and
--- whether it renews; for each automatic recharge its pool. What is not written as these are is nobody's.
+-- whether it renews; for each automatic recharge its pool; for each allocation rule that there is its name, and for
+-- every one there ever was the months in which its threshold was reached. What is not written as these are is nobody's.
 WITH definition AS (
-    SELECT DISTINCT ON (stream_id) stream_id, type, holder, currency, credit_type, rollup_type, deleted_at
-    FROM movements WHERE type IN ('ledger.execution-credit-defined', 'ledger.auto-recharge-defined')
+    SELECT DISTINCT ON (stream_id)
+        stream_id, type, holder, currency, credit_type, rollup_type, deleted_at, definition -> 'rule' AS rule
+    FROM movements
+    WHERE type IN (
+        'ledger.execution-credit-defined', 'ledger.auto-recharge-defined', 'ledger.allocation-rule-defined',
+        'ledger.allocation-rule-changed', 'ledger.allocation-rule-removed'
+    )
     ORDER BY stream_id, position DESC
 ),
 told AS (
@@ -33,6 +39,12 @@ told AS (
     UNION ALL
     SELECT 'AUTO_RECHARGE', jsonb_build_array(holder, currency), stream_id
     FROM definition WHERE type = 'ledger.auto-recharge-defined'
+    UNION ALL
+    SELECT 'RULE_NAME', rule -> 'name', stream_id
+    FROM definition WHERE type IN ('ledger.allocation-rule-defined', 'ledger.allocation-rule-changed')
+    UNION ALL
+    SELECT 'THRESHOLD', jsonb_build_array(stream_id, definition -> 'month'), stream_id
+    FROM movements WHERE type = 'ledger.threshold-reached'
 ),
 -- Lists as the ledger writes them: texts in ASCII, whose escapes PostgreSQL can read, and whole numbers.
 spelling AS (
@@ -48,13 +60,14 @@ kept AS (
     SELECT
         kind,
         CASE
-            WHEN kind IN ('GRANT_READABLE_ID', 'ROLLED_OVER') THEN to_jsonb(value)
+            WHEN kind IN ('GRANT_READABLE_ID', 'ROLLED_OVER', 'RULE_NAME') THEN to_jsonb(value)
             WHEN value ~ list THEN value::jsonb
         END AS value,
         value AS text,
         stream_id
     FROM claims CROSS JOIN spelling
 ),
+-- A stream holds one claim of a kind, but of months any number.
 judged AS (
     SELECT
         kind,
@@ -69,8 +82,9 @@ judged AS (
                 THEN 'claims has the ' || kind || ' of stream ' || stream_id || ', ' || kept.text
                     || ', which by the log is ' || told.value
         END AS fault
-    FROM told
-    FULL JOIN kept USING (kind, stream_id)
+    FROM (SELECT *, CASE kind WHEN 'THRESHOLD' THEN value::text ELSE '' END AS which FROM told) AS told
+    FULL JOIN (SELECT *, CASE kind WHEN 'THRESHOLD' THEN coalesce(value::text, text) ELSE '' END AS which FROM kept)
+        AS kept USING (kind, stream_id, which)
 )
 SELECT
     count(*) AS seen,

@@ -1,0 +1,1 @@
+"""Allocation rules, each version of them: so a list can be told as it was at any position."""

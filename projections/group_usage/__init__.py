@@ -1,0 +1,4 @@
+"""Usage by set of account groups: credits used, less what was refunded, by currency and by the instant of the use.
+
+A debit and all its refunds count at the debit's use. Uses that name no account group are a set of their own.
+"""
