@@ -91,16 +91,7 @@ def rules_group() -> None:
 @with_ledger
 def define(running: RunningLedger, as_json: bool, **given: Any) -> None:
     """Make a rule."""
-    command = DefineAllocationRule(
-        name=given["name"],
-        account_groups=given["groups"],
-        allocated=given["allocated"],
-        alarm_threshold=given["threshold"],
-        currency=given["currency"],
-        idempotency_key=given["key"],
-        actor=operator(),
-    )
-    _show_told(running.blocking.execute(command), as_json)
+    _show_told(running.blocking.execute(DefineAllocationRule(**_fields(given))), as_json)
 
 
 @rules_group.command("change", example=f"credit-ledger rules change {RULE_ID} --allocated 1500")
@@ -115,17 +106,7 @@ def define(running: RunningLedger, as_json: bool, **given: Any) -> None:
 @with_ledger
 def change(running: RunningLedger, rule: str, as_json: bool, **given: Any) -> None:
     """Change a rule; what is not given stays as it is."""
-    command = ChangeAllocationRule(
-        rule=rule,
-        name=given["name"],
-        account_groups=given["groups"] or None,
-        allocated=given["allocated"],
-        alarm_threshold=given["threshold"],
-        currency=given["currency"],
-        idempotency_key=given["key"],
-        actor=operator(),
-    )
-    _show_told(running.blocking.execute(command), as_json)
+    _show_told(running.blocking.execute(ChangeAllocationRule(rule=rule, **_fields(given))), as_json)
 
 
 @rules_group.command("remove", example=f"credit-ledger rules remove {RULE_ID}")
@@ -225,6 +206,19 @@ def _last(text: str) -> TimeRange:
     if found is None:
         raise InvalidArgument("--last", f'must be a number and one of {", ".join(Unit)}, like "1 month"')
     return TimeRange(RangeType.RELATIVE, Unit(found[2]), int(found[1]))
+
+
+def _fields(given: dict[str, Any]) -> dict[str, Any]:
+    """What a command takes of the options."""
+    return {
+        "name": given["name"],
+        "account_groups": given["groups"] or None,
+        "allocated": given["allocated"],
+        "alarm_threshold": given["threshold"],
+        "currency": given["currency"],
+        "idempotency_key": given["key"],
+        "actor": operator(),
+    }
 
 
 def _show_told(receipt: Receipt, as_json: bool) -> None:

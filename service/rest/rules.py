@@ -92,16 +92,7 @@ def rule_routes(parts: Parts) -> list[Route]:
         """Make a rule."""
         async with asked(request, parts, Right.WRITE) as door:
             given = await body_of(request, NewRule)
-            receipt = await door.carry_out(
-                DefineAllocationRule(
-                    name=given.name,
-                    account_groups=given.accountGroups,
-                    allocated=given.allocatedCredits,
-                    alarm_threshold=given.alarmThreshold,
-                    currency=given.currencyId,
-                    idempotency_key=request.headers.get(KEY_HEADER),
-                )
-            )
+            receipt = await door.carry_out(DefineAllocationRule(**_fields(request, given)))
             return door.told(json_answer(_as_told(receipt)), receipt)
 
     async def get_rule(request: Request) -> Response:
@@ -118,17 +109,7 @@ def rule_routes(parts: Parts) -> list[Route]:
         async with asked(request, parts, Right.WRITE) as door:
             given = await body_of(request, RuleChange, besides=partial(_another_id, path=request.path_params["ruleId"]))
             rule_id = _id(request.path_params["ruleId"])
-            receipt = await door.carry_out(
-                ChangeAllocationRule(
-                    rule=rule_id,
-                    name=given.name,
-                    account_groups=given.accountGroups,
-                    allocated=given.allocatedCredits,
-                    alarm_threshold=given.alarmThreshold,
-                    currency=given.currencyId,
-                    idempotency_key=request.headers.get(KEY_HEADER),
-                )
-            )
+            receipt = await door.carry_out(ChangeAllocationRule(rule=rule_id, **_fields(request, given)))
             return door.told(json_answer(_as_told(receipt)), receipt)
 
     async def remove_rule(request: Request) -> Response:
@@ -194,6 +175,18 @@ async def _settle(parts: Parts) -> bool:
     except (Refusal, LedgerUnavailable):
         pass
     return False
+
+
+def _fields(request: Request, given: NewRule | RuleChange) -> dict[str, Any]:
+    """What a command takes of a body, and the key that it comes under."""
+    return {
+        "name": given.name,
+        "account_groups": given.accountGroups,
+        "allocated": given.allocatedCredits,
+        "alarm_threshold": given.alarmThreshold,
+        "currency": given.currencyId,
+        "idempotency_key": request.headers.get(KEY_HEADER),
+    }
 
 
 def _another_id(given: dict[str, Any], *, path: str) -> Sequence[tuple[str, str]]:

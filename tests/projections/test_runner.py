@@ -162,3 +162,25 @@ def test_a_statement_carries_the_balances_that_the_events_recorded(
         (lot,) = lots_of_pool(snapshot, ACME)
         assert lot.status(hands.now) is LotStatus.VOIDED
         assert lot.voided_at == hands.now
+
+
+UNTOLD = """
+INSERT INTO events
+SELECT (jsonb_populate_record(told, '{"position": 2, "transaction_last": 2, "version": 2}')).*
+FROM events AS told
+"""
+
+
+def test_what_no_notification_told_of_is_followed_too(
+    books: BlockingLedger, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a runner that rests, before it looks at all of its models again."""
+    monkeypatch.setattr("projections.runner.REST_SECONDS_MAX", 3600.0)
+    books.define_allocation_rule(name="rule", account_groups=["lab"], allocated=1, alarm_threshold=1)
+    with Runner(database), Reader(database, clock=clock) as reader:
+        with reader.snapshot(at_least=1) as snapshot:
+            assert snapshot.position == 1
+        with database.connect(Role.WRITER) as connection:
+            connection.execute(UNTOLD)
+        with reader.snapshot(at_least=2) as snapshot:
+            assert snapshot.position == 2
