@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, LiteralString, NamedTuple, Self
 
 from psycopg import Connection, sql
 from psycopg.rows import DictRow, dict_row
@@ -15,8 +15,9 @@ from ledger.domain.instants import Instant
 from ledger.domain.refusals import PositionNotReached
 from ledger.store.clock import Clock, database_clock
 from ledger.store.database import POOL_SECONDS_MAX, RECONNECT_SECONDS_MAX, Database, Role, adapt
-from ledger.store.sql import statement
 from projections.read_model import READ_MODELS, ReadModel
+from projections.runner import TOGETHER_EVENTS_MAX
+from projections.sql import query
 
 CONNECTIONS_MAX = 8
 HEAD_WAIT_SECONDS_MAX = 0.1
@@ -32,10 +33,14 @@ class Progress(NamedTuple):
 
     head: int
     recorded_at: Instant | None
+    builds: Mapping[str, ReadModel]
+    """The build of each that serves."""
     positions: Mapping[str, int]
     errors: Mapping[str, str]
+    """What stopped those that have failed, with the position of the event that they cannot fold."""
+    paused: frozenset[str]
     making: frozenset[str]
-    """Those whose former version is still ahead of the present one."""
+    """Those whose former version is still ahead of the present one, by more than two that are both followed may be."""
 
     @property
     def reached(self) -> int:
@@ -55,17 +60,26 @@ class Snapshot:
     """
 
     connection: Connection[DictRow]
+    builds: Mapping[str, ReadModel]
     position: int
     positions: Mapping[str, int]
     stale: bool
     """The head was not reached in time; each model's rows are right as of its own position."""
     now: Instant
 
-    def one(self, text: sql.Composed, values: Mapping[str, Any]) -> DictRow | None:
-        return self.connection.execute(text, values).fetchone()
+    def one(self, model: ReadModel, text: LiteralString, values: Mapping[str, Any]) -> DictRow | None:
+        return self.connection.execute(self._sql(model, text), values).fetchone()
 
-    def all(self, text: sql.Composed, values: Mapping[str, Any]) -> Sequence[DictRow]:
-        return self.connection.execute(text, values).fetchall()
+    def all(self, model: ReadModel, text: LiteralString, values: Mapping[str, Any]) -> Sequence[DictRow]:
+        return self.connection.execute(self._sql(model, text), values).fetchall()
+
+    def _sql(self, model: ReadModel, text: LiteralString) -> sql.Composed:
+        """A question to a read model: `{table}` is the one that served when this snapshot was taken.
+
+        Others of the snapshot are there by their names.
+        """
+        tables = {name: build.table for name, build in self.builds.items()}
+        return sql.SQL(text).format(table=tables[model.name], **tables)
 
 
 class Reader:
@@ -134,7 +148,8 @@ class Reader:
             now = self._clock.read(connection)
             if progress.recorded_at is not None:
                 now = max(now, progress.recorded_at)
-            yield Snapshot(connection, progress.reached, progress.positions, progress.reached < wanted, now)
+            stale = progress.reached < wanted
+            yield Snapshot(connection, progress.builds, progress.reached, progress.positions, stale, now)
 
     def progress(self, models: Sequence[ReadModel] = READ_MODELS) -> Progress:
         with self._pool.connection() as connection:
@@ -186,9 +201,18 @@ class Wait:
 
 def progress_of(connection: Connection[DictRow], models: Sequence[ReadModel]) -> Progress:
     """How far these have come, and what stopped those that have failed."""
-    named = {"names": [model.name for model in models], "versions": [model.version for model in models]}
-    rows = connection.execute(statement("projections", "queries/progress.sql"), named).fetchall()
+    names, versions = [model.name for model in models], [model.version for model in models]
+    named = {"names": names, "versions": versions, "together": TOGETHER_EVENTS_MAX}
+    rows = connection.execute(query("progress"), named).fetchall()
+    by_name = {model.name: model for model in models}
+    builds = {row["name"]: by_name[row["name"]].built_as(row["build"]) for row in rows}
     positions = {row["name"]: row["position"] for row in rows}
-    errors = {row["name"]: row["error"] for row in rows if row["error"] is not None}
+    errors = {row["name"]: _failure(row) for row in rows if row["error"] is not None}
+    paused = frozenset(row["name"] for row in rows if row["paused"])
     making = frozenset(row["name"] for row in rows if not row["live"])
-    return Progress(rows[0]["head"] or 0, rows[0]["recorded_at"], positions, errors, making)
+    return Progress(rows[0]["head"] or 0, rows[0]["recorded_at"], builds, positions, errors, paused, making)
+
+
+def _failure(row: DictRow) -> str:
+    at = "" if row["error_position"] is None else f"cannot fold the event at position {row['error_position']}: "
+    return f"{at}{row['error']}"

@@ -1,14 +1,13 @@
 """The runner: follows the log and folds it, window by window, into every read model.
 
 Rows and position commit together, by compare and set, so a runner that was overtaken undoes its own work. A model that
-fails stops alone and says so; the others go on.
+cannot fold an event stops before it, alone, and says so; the others go on.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -17,8 +16,11 @@ from psycopg import Connection, sql
 from psycopg.rows import DictRow
 
 from ledger.store.database import Database, Role
-from ledger.store.sql import statement
+from projections.poison import Poison, stop_before_poison
 from projections.read_model import READ_MODELS, ReadModel
+from projections.registry import prepare, serving, skips_of
+from projections.sql import query
+from projections.windows import log_head, of_the_session, take_turn, window_end
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ SESSION = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "
 the middle of a window holds its turn no longer than this; then another one folds."""
 RETRY_SECONDS = 1.0
 """How long a model that failed, or a database that is away, is left alone."""
+REGISTRY_SECONDS_MAX = 1.0
+"""How long a runner goes on without looking which builds serve, are paused or have failed; that one of them may not be
+folded any more it notices at once."""
 
 
 class Runner:
@@ -45,9 +50,14 @@ class Runner:
         self._models = models
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{database.schema}-runner", daemon=True)
-        self.errors: dict[str, str] = {}
-        """The last error of each model that is failing."""
-        self._retry_at: dict[str, float] = {}
+        self._followed: list[ReadModel] = []
+        """The builds that serve and are folded together while all is well."""
+        self._failing: list[ReadModel] = []
+        self._told: dict[ReadModel, Poison] = {}
+        self._refused: dict[ReadModel, str] = {}
+        """What was said to the transaction at which a build stands, so that it is not searched again and again."""
+        self._look_at = 0.0
+        self._retry_at = 0.0
 
     def start(self) -> Self:
         """Make the tables that are missing, so that reads find them, then follow."""
@@ -77,6 +87,7 @@ class Runner:
         while not self._stopping.is_set():
             try:
                 with self._database.connect(Role.PROJECTOR, **SESSION) as connection:
+                    connection.execute(query("follow"))
                     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"{self._database.schema}_events")))
                     self._follow(connection)
             except Exception as error:  # whatever it was, read models are behind until somebody follows again
@@ -84,22 +95,52 @@ class Runner:
                 self._stopping.wait(RETRY_SECONDS)
 
     def _follow(self, connection: Connection[DictRow]) -> None:
+        self._look_at = self._retry_at = 0.0
         while not self._stopping.is_set():
+            if self._look_at <= time.monotonic():
+                self._look(connection)
             advanced = self._advance_together(connection)
-            if advanced is False:
+            recovered = self._retry(connection)
+            if advanced is None:
+                self._look(connection)
+                if not self._advance_each(connection):
+                    self._wait(connection)
+            elif not advanced and not recovered:
                 self._rest(connection)
-            elif advanced is None and not any([self._advance(connection, model) for model in self._models]):  # noqa: C419
-                self._wait(connection)
+
+    def _look(self, connection: Connection[DictRow]) -> None:
+        """Which builds are to be followed; a read model that the registry has lost is begun again."""
+        known = serving(connection, self._models)
+        if len(known) < len(self._models):
+            prepare(connection, self._database, self._models)
+            known = serving(connection, self._models)
+        self._followed = [each.model for each in known if not each.paused and not each.failed]
+        self._failing = [each.model for each in known if not each.paused and each.failed]
+        self._told = {build: self._told[build] for build in self._failing if build in self._told}
+        self._refused = {build: self._refused[build] for build in self._failing if build in self._refused}
+        self._look_at = time.monotonic() + REGISTRY_SECONDS_MAX
+
+    def _advance_each(self, connection: Connection[DictRow]) -> bool:
+        """Fold a window into each by itself, up to the head of now, so that they come to stand together."""
+        head = log_head(connection)
+        return any([self._advance(connection, build, position_max=head) for build in self._followed])  # noqa: C419
+
+    def _retry(self, connection: Connection[DictRow]) -> bool:
+        """Try now and then whether what failed can be folded by now; whether any could."""
+        if not self._failing or self._retry_at > time.monotonic():
+            return False
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        return any([self._advance(connection, build, window_events=1) for build in self._failing])  # noqa: C419
 
     def _rest(self, connection: Connection[DictRow]) -> None:
-        """All models stand at the head: wait until the log goes on, at most for a while, with small looks at it."""
-        first = self._models[0]
-        named = {"name": first.name, "version": first.version}
+        """All that is followed stands at the head: wait until the log goes on, for a while, with small looks at it."""
+        row = connection.execute(query("reached"), _named(self._followed)).fetchone()
+        reached = {"position": None if row is None else row["position"]}
         ends_at = time.monotonic() + REST_SECONDS_MAX
         while not self._stopping.is_set() and time.monotonic() < ends_at:
             if self._wait(connection):
                 return
-            row = connection.execute(statement("projections", "queries/anything_new.sql"), named).fetchone()
+            row = connection.execute(query("anything_new"), reached).fetchone()
             if row is not None and row["anything"]:
                 return
 
@@ -110,96 +151,108 @@ class Runner:
     def _advance_together(self, connection: Connection[DictRow]) -> bool | None:
         """Fold a small window into all; where that fails, each by itself will show whose failure it was."""
         try:
-            return advance_together(connection, self._models)
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error:
+            return advance_together(connection, self._followed)
+        except psycopg.Error as error:
+            if of_the_session(error):
+                raise
             return None
 
-    def _advance(self, connection: Connection[DictRow], model: ReadModel) -> bool:
-        """Fold one window; whether there may be more. A model that failed is left alone for a while."""
-        if self._retry_at.get(model.name, 0.0) > time.monotonic():
-            return False
+    def _advance(
+        self,
+        connection: Connection[DictRow],
+        build: ReadModel,
+        *,
+        window_events: int = WINDOW_EVENTS_MAX,
+        position_max: int | None = None,
+    ) -> bool:
+        """Fold one window; whether there may be more. What cannot be folded is found, told, and left alone."""
         try:
-            advanced = advance(connection, model)
-        except psycopg.OperationalError:
-            raise
+            return advance(connection, build, window_events=window_events, position_max=position_max)
         except psycopg.Error as error:
-            log.exception("read model %s failed", model.name)
-            self.errors[model.name] = str(error)
-            self._retry_at[model.name] = time.monotonic() + RETRY_SECONDS
-            named = {"name": model.name, "version": model.version, "error": str(error)}
-            with suppress(psycopg.Error):
-                connection.execute(statement("projections", "queries/set_error.sql"), named)
+            if of_the_session(error):
+                raise
+            if self._refused.get(build) != str(error):  # else it is known what it fails at
+                self._tell(build, stop_before_poison(connection, build, window_events, error))
+            if window_events == 1:
+                self._refused[build] = str(error)
+            self._look_at = 0.0
             return False
-        self.errors.pop(model.name, None)
-        return advanced
+
+    def _tell(self, build: ReadModel, poison: Poison | None) -> None:
+        if poison is None or poison == self._told.get(build):
+            return
+        self._told[build] = poison
+        where = {"projection": build.name, "version": build.build, "position": poison.position}
+        at = "" if poison.position is None else f" at position {poison.position}"
+        log.error("projection %s failed%s: %s", build.name, at, poison.error, extra=where)
 
 
-def prepare(connection: Connection[DictRow], database: Database, models: Sequence[ReadModel] = READ_MODELS) -> None:
-    """Make the registry and the tables of these models, if they are not there; several processes may come at once."""
-    with connection.transaction():
-        lock = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))"
-        connection.execute(lock, [f"projections of {database.schema}"])
-        connection.execute(statement("projections", "registry.sql"))
-        for model in models:
-            model.create(connection)
-
-
-def advance_together(connection: Connection[DictRow], models: Sequence[ReadModel]) -> bool | None:
-    """Fold a small window into all of these models in one transaction; False if there is nothing to fold.
+def advance_together(connection: Connection[DictRow], builds: Sequence[ReadModel]) -> bool | None:
+    """Fold a small window into all of these builds in one transaction; False if there is nothing to fold.
 
     None where it has to be done one by one: they do not stand at one position, another runner is folding one of them,
-    or there is much to fold.
+    one of them is not to be followed any more or leaves an event out, or there is much to fold.
     """
-    named = {
-        "names": [model.name for model in models],
-        "versions": [model.version for model in models],
-        "tables": [model.table.as_string(connection) for model in models],
-    }
+    named = _named(builds)
+    begun = time.monotonic()
     with connection.transaction() as transaction:
-        at = connection.execute(statement("projections", "queries/together.sql"), named).fetchone()
+        at = connection.execute(query("together"), named).fetchone()
         assert at is not None
         after, until = at["first"], at["head"]
-        if not at["ours"] or at["last"] != after or until > after + TOGETHER_EVENTS_MAX:
+        if at["known"] == len(builds) == 0:
+            return False
+        if at["known"] < len(builds) or not at["ours"] or not at["followed"] or at["skips"]:
+            return None
+        if at["last"] != after or until > after + TOGETHER_EVENTS_MAX:
             return None
         if until <= after:
             return False
         with connection.pipeline():
-            for model in models:
-                model.fold(connection, after, until)
-            moved = connection.execute(
-                statement("projections", "queries/advance_together.sql"), {**named, "after": after, "until": until}
-            )
-        if moved.rowcount != len(models):
+            for build in builds:
+                build.fold(connection, after, until)
+        rate = {"events_per_second": (until - after) / (time.monotonic() - begun)}
+        moved = connection.execute(query("advance_together"), {**named, **rate, "after": after, "until": until})
+        if moved.rowcount != len(builds):
             raise psycopg.Rollback(transaction)
         return True
     return None
 
 
-def advance(connection: Connection[DictRow], model: ReadModel, *, window_events: int = WINDOW_EVENTS_MAX) -> bool:
+def advance(
+    connection: Connection[DictRow],
+    build: ReadModel,
+    *,
+    window_events: int = WINDOW_EVENTS_MAX,
+    position_max: int | None = None,
+) -> bool:
     """Fold the next window of about `window_events` events, or fewer at the head; False if there was none to fold.
 
-    False too while another runner is folding this model.
+    It never goes beyond `position_max`, which must be where a transaction ends. False too while another runner is
+    folding this build.
     """
-    named = {"name": model.name, "version": model.version}
+    named = {"name": build.name, "version": build.build}
+    begun = time.monotonic()
     with connection.transaction() as transaction:
-        turn = "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || %s, 2)) AS ours"
-        row = connection.execute(turn, [model.table.as_string(connection)]).fetchone()
-        if row is None or not row["ours"]:
+        after = take_turn(connection, build)
+        if after is None:
             return False
-        at = connection.execute(statement("projections", "queries/position.sql"), named).fetchone()
-        assert at is not None, f"{model.name} has not been prepared"
-        after = at["position"]
-        window = {"after": after, "limit": window_events}
-        end = connection.execute(statement("projections", "queries/window_end.sql"), window).fetchone()
-        if end is None or end["transaction_last"] <= after:
+        until = window_end(connection, after, window_events)
+        if position_max is not None:
+            until = min(until, position_max)
+        if until <= after:
             return False
-        until = end["transaction_last"]
-        model.fold(connection, after, until)
-        moved = connection.execute(
-            statement("projections", "queries/advance.sql"), {**named, "after": after, "until": until}
-        )
+        build.fold(connection, after, until, skips_of(connection, build.name, after=after, until=until))
+        rate = {"events_per_second": (until - after) / (time.monotonic() - begun)}
+        moved = connection.execute(query("advance"), {**named, **rate, "after": after, "until": until})
         if moved.rowcount != 1:
             raise psycopg.Rollback(transaction)
         return True
+    return False
+
+
+def _named(builds: Sequence[ReadModel]) -> dict[str, list[str]]:
+    return {
+        "names": [build.name for build in builds],
+        "versions": [build.build for build in builds],
+        "tables": [build.table.as_string() for build in builds],
+    }

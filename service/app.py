@@ -22,8 +22,9 @@ from service.frame import Frame, fault, json_answer, refused, route
 from service.graphql.door import graphql
 from service.graphql.scalars import json_of
 from service.graphql.schema import build_schema
+from service.operations import operation_routes
 from service.parts import Parts
-from service.readiness import readiness
+from service.readiness import Probe
 from service.refusals import FAULT, Told, told
 from service.rest.login import login_routes
 from service.rest.rules import rule_routes
@@ -42,13 +43,13 @@ def build_app(parts: Parts) -> Frame:
         yield
         await parts.reactors.stop()
 
-    routes = [*_graphql(parts), *rule_routes(parts), *login_routes(parts), *_health(parts)]
+    routes = [*_graphql(parts), *rule_routes(parts), *login_routes(parts), *operation_routes(parts), *_health(parts)]
     if parts.test_clock:
         routes += _test_clock(parts)
     handlers: dict[Any, Any] = dict.fromkeys((*EXPECTED, Exception), _tell) | {HTTPException: _tell_http}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
-    return Frame(app, parts.ledger, parts.reader.progress().head)
+    return Frame(app, parts.ledger, parts.metrics.refused, parts.reader.progress().head)
 
 
 def _graphql(parts: Parts) -> list[Route]:
@@ -61,24 +62,29 @@ def _graphql(parts: Parts) -> list[Route]:
 
 
 def _health(parts: Parts) -> list[Route]:
+    probe = Probe(parts)
+
     async def get_livez(_: Request) -> Response:
         """The process answers."""
         return json_answer({"alive": True})
 
     async def get_readyz(_: Request) -> Response:
         """The process should be sent requests; if not, 503 with what stands in the way."""
-        try:
-            progress = await parts.threads.read(parts.reader.progress)
-        except (psycopg.Error, PoolTimeout, LedgerUnavailable):
-            progress = None
-        found = readiness(parts, progress)
-        body: dict[str, object] = {"ready": found.ready, "problems": found.problems}
-        if progress is not None:
-            body |= {"head": str(progress.head)}
-            body["readModels"] = {name: str(position) for name, position in progress.positions.items()}
-        return json_answer(body, 200 if found.ready else 503)
+        found = await probe.look()
+        return json_answer(found.data(), 200 if found.ready else 503)
 
-    return [route("GET", "/livez", get_livez), route("GET", "/readyz", get_readyz)]
+    async def get_metrics(request: Request) -> Response:
+        """What Prometheus scrapes; without what only the database can tell, where it cannot be asked."""
+        try:
+            seen = await parts.threads.read(parts.overview)
+        except (psycopg.Error, PoolTimeout, LedgerUnavailable):
+            seen = None
+        queued, accept = parts.ledger.writer.queued, request.headers.get("accept", "")
+        text, content_type = await parts.threads.run(lambda: parts.metrics.text(queued, seen, accept))
+        return Response(text, headers={"Content-Type": content_type})
+
+    probes = {"/livez": get_livez, "/readyz": get_readyz, "/metrics": get_metrics}
+    return [route("GET", path, endpoint) for path, endpoint in probes.items()]
 
 
 def _test_clock(parts: Parts) -> list[Route]:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from ledger.application import BlockingLedger, CreditLedger
 from ledger.application.limits import WriterLimits
+from ledger.application.watching import BatchWatcher
 from ledger.store.clock import Clock, set_test_clock
 from ledger.store.database import Database, Role
 from ledger.store.migrate import check_migrated, migrate
 from projections.reading import Reader
-from projections.runner import Runner, prepare
+from projections.registry import prepare
+from projections.runner import Runner
 from service.embedded_postgres import EmbeddedPostgres
 
 GC_ALLOCATIONS = 200_000
@@ -51,6 +53,7 @@ def open_ledger(
     migrating: bool = True,
     following: bool = True,
     visitors: bool = False,
+    watcher: BatchWatcher | None = None,
 ) -> Iterator[RunningLedger]:
     """Open a ledger on `dsn`, or on an embedded server in `data_folder`; stop everything in good order.
 
@@ -69,7 +72,7 @@ def open_ledger(
         else:
             check_migrated(database)
         gc.set_threshold(GC_ALLOCATIONS, 20, 20)
-        ledger = stack.enter_context(CreditLedger(database, clock=clock, limits=limits))
+        ledger = stack.enter_context(CreditLedger(database, clock=clock, limits=limits, watcher=watcher))
         runner = stack.enter_context(Runner(database)) if following else None
         if runner is None:
             with database.connect(Role.PROJECTOR) as connection:

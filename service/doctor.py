@@ -3,11 +3,12 @@
 Every check yields exactly one finding, always in the same order, whatever the others found. Most checks are one SQL
 statement, so each looks at one snapshot of the database and may run while the ledger is written. Every session is
 read-only and takes the role that may read the least of what the check needs: the log is read through its view as the
-reader, the write-side tables as the writer, the record of migrations as the owner.
+reader, the write-side tables as the writer, the record of migrations as the owner. One session is open at a time.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, NamedTuple
@@ -20,7 +21,7 @@ from ledger.store.clock import Clock, database_clock
 from ledger.store.database import Database, Role, UnusableDatabase
 from ledger.store.migrate import migrations
 from ledger.store.sql import statement
-from projections.read_model import READ_MODELS
+from service.projection_findings import Verdict, projections_get_on, rows_are_as_the_log_says
 
 CLOCKS_APART_MAX = timedelta(seconds=5)
 """How far clocks may differ. A use that a caller dates this far ahead is still taken as now."""
@@ -50,14 +51,31 @@ class Finding(NamedTuple):
     says: str
 
 
-class Verdict(NamedTuple):
-    """A finding before it bears the name of its check."""
+class Sessions:
+    """The sessions of one examination: the last one stays open for the checks that want the same."""
 
-    healthy: bool
-    says: str
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._last: Connection[DictRow] | None = None
+        self._wanted: object = None
+
+    def open(self, role: Role | None, **settings: str) -> "Connection[DictRow]":
+        """A read-only session in this role and with these settings."""
+        if self._last is None or self._wanted != (role, settings):
+            self.close()
+            self._last = self.database.connect(
+                role, default_transaction_read_only="on", lock_timeout=LOCK_WAIT, **settings
+            )
+            self._wanted = (role, settings)
+        return self._last
+
+    def close(self) -> None:
+        if self._last is not None:
+            self._last.close()
+            self._last = None
 
 
-Look = Callable[[Database, Clock], Verdict]
+Look = Callable[[Sessions, Clock], Verdict]
 
 
 @dataclass(frozen=True)
@@ -83,12 +101,12 @@ class Survey:
     remedy: str
     of_whole_log: bool = False
 
-    def __call__(self, database: Database, clock: Clock) -> Verdict:
-        return self.judge(database, {})
+    def __call__(self, sessions: Sessions, clock: Clock) -> Verdict:
+        return self.judge(sessions, {})
 
-    def judge(self, database: Database, values: Mapping[str, object]) -> Verdict:
-        with _session(database, self.role, **(WHOLE if self.of_whole_log else {})) as connection:
-            row: Any = connection.execute(_sql(self.query), values or None).fetchone()
+    def judge(self, sessions: Sessions, values: Mapping[str, object]) -> Verdict:
+        connection = sessions.open(self.role, **(WHOLE if self.of_whole_log else {}))
+        row: Any = connection.execute(_sql(self.query), values or None).fetchone()
         seen, faults, first = row["seen"], row["faults"], row["first_fault"]
         if faults == 0:
             return Verdict(True, f"{seen:,} {self.things} looked at: {self.law}.")
@@ -105,24 +123,23 @@ def examine(database: Database, *, clock: Clock | None = None, deep: bool = True
     yield Finding("connection", *reached)
     if not reached.healthy:
         return
-    for check in CHECKS:
-        if deep or not check.deep:
-            yield Finding(check.name, *_looked(check.look, database, clock or database_clock()))
+    with closing(Sessions(database)) as sessions:
+        for check in CHECKS:
+            if deep or not check.deep:
+                yield Finding(check.name, *_looked(check.look, sessions, clock or database_clock()))
 
 
-def _looked(look: Look, database: Database, clock: Clock) -> Verdict:
+def _looked(look: Look, sessions: Sessions, clock: Clock) -> Verdict:
+    """What a check says. Where it fails, so may its session: the next check gets another."""
     try:
-        return look(database, clock)
+        return look(sessions, clock)
     except UnusableDatabase as error:
         return Verdict(False, f"This could not be looked at: {error}.")
     except (psycopg.Error, ValueError) as error:  # ValueError: the database holds a value that no ledger wrote there
+        sessions.close()
         reason = " ".join(str(error).split()) or type(error).__name__
         advice = "Mend that first (the findings above may say how), then examine the ledger again."
         return Verdict(False, f"This could not be looked at: {reason}. {advice}")
-
-
-def _session(database: Database, role: Role | None, **settings: str) -> "Connection[DictRow]":
-    return database.connect(role, default_transaction_read_only="on", lock_timeout=LOCK_WAIT, **settings)
 
 
 def _sql(name: str) -> LiteralString:
@@ -144,28 +161,27 @@ def _connection(database: Database) -> Verdict:
         )
 
 
-def _server_version(database: Database, clock: Clock) -> Verdict:
+def _server_version(sessions: Sessions, clock: Clock) -> Verdict:
     try:
-        with _session(database, None) as connection:
-            version = connection.info.parameter_status("server_version")
+        version = sessions.open(None).info.parameter_status("server_version")
     except UnusableDatabase as error:
         return Verdict(False, f"The server is too old: {error}. Move the ledger to a newer server.")
     return Verdict(True, f"The server is PostgreSQL {version}.")
 
 
-def _migrations(database: Database, clock: Clock) -> Verdict:
+def _migrations(sessions: Sessions, clock: Clock) -> Verdict:
     known = migrations()
     hashes = [hashlib.sha256(text.encode()).hexdigest() for _, text in known]
-    return MIGRATIONS.judge(database, {"names": [name for name, _ in known], "hashes": hashes})
+    return MIGRATIONS.judge(sessions, {"names": [name for name, _ in known], "hashes": hashes})
 
 
-def _roles(database: Database, clock: Clock) -> Verdict:
+def _roles(sessions: Sessions, clock: Clock) -> Verdict:
     """What the roles may do, then whether sessions really run as them: a pooler in between may drop the role."""
+    database = sessions.database
     names = {role.value: database.role_name(role) for role in Role}
-    verdict = ROLES.judge(database, {"schema": database.schema, **names})
+    verdict = ROLES.judge(sessions, {"schema": database.schema, **names})
     for role in SERVING_ROLES if verdict.healthy else ():
-        with _session(database, role) as connection:
-            row: Any = connection.execute(_sql("current_role")).fetchone()
+        row: Any = sessions.open(role).execute(_sql("current_role")).fetchone()
         if row["name"] != database.role_name(role):
             return Verdict(
                 False,
@@ -175,14 +191,14 @@ def _roles(database: Database, clock: Clock) -> Verdict:
     return verdict
 
 
-def _clock(database: Database, clock: Clock) -> Verdict:
+def _clock(sessions: Sessions, clock: Clock) -> Verdict:
     """The database's clock beside this machine's, and the last event beside the ledger's clock."""
-    with _session(database, Role.READER) as connection:
-        head = connection.execute(_sql("head")).fetchone()
-        asked_at = datetime.now(UTC)
-        instant = database_clock().read(connection)
-        answered_at = datetime.now(UTC)
-        now = clock.read(connection)
+    connection = sessions.open(Role.READER)
+    head = connection.execute(_sql("head")).fetchone()
+    asked_at = datetime.now(UTC)
+    instant = database_clock().read(connection)
+    answered_at = datetime.now(UTC)
+    now = clock.read(connection)
     apart = max(asked_at - instant, instant - answered_at, timedelta(0))
     if apart >= CLOCKS_APART_MAX:
         return Verdict(
@@ -200,35 +216,8 @@ def _clock(database: Database, clock: Clock) -> Verdict:
     return Verdict(True, "The clocks of the database and of this machine agree, and no event is ahead of them.")
 
 
-def _read_models(database: Database, clock: Clock) -> Verdict:
-    """The read models that this version of the code reads; older versions may be kept beside them."""
-    rows: Sequence[DictRow] = []
-    with _session(database, Role.READER) as connection:
-        registry: Any = connection.execute(_sql("registry")).fetchone()
-        if registry["there"]:
-            rows = connection.execute(_sql("read_models")).fetchall()
-    at = {(row["name"], row["version"]): row for row in rows}
-    lags = []
-    for model in READ_MODELS:
-        row = at.get((model.name, model.version))
-        if row is None:
-            lags.append(f"{model.name} not begun")
-            continue
-        called = f"Read model {model.name} (version {model.version})"
-        if row["error"] is not None:
-            return Verdict(
-                False,
-                f"{called} has stopped behind position {row['position']}: {row['error']}. Reads answer from there. "
-                f"Mend the cause, and it goes on by itself.",
-            )
-        if row["position"] > row["head"]:
-            return Verdict(
-                False,
-                f"{called} is at position {row['position']}, but the log ends at {row['head']}: the log went back. "
-                f"Find out what was lost before anything is written, then rebuild the read model.",
-            )
-        lags.append(f"{model.name} {row['head'] - row['position']:,} events behind")
-    return Verdict(True, f"{len(READ_MODELS)} read models looked at: {', '.join(lags)}.")
+def _of_projections(look: Callable[[Connection[DictRow], Clock], Verdict]) -> Look:
+    return lambda sessions, clock: look(sessions.open(Role.READER), clock)
 
 
 def _of_log(name: str, role: Role, things: str, law: str, remedy: str) -> Check:
@@ -356,5 +345,6 @@ CHECKS: tuple[Check, ...] = (
         "No balance is concerned. Restore a text that is missing or changed from a backup; delete one that no event "
         "names only when it is known where it came from.",
     ),
-    Check("read-models", _read_models),
+    Check("read-models", _of_projections(projections_get_on)),
+    Check("read-model-rows", _of_projections(rows_are_as_the_log_says), deep=True),
 )

@@ -9,7 +9,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -28,7 +28,7 @@ log = logging.getLogger("service.requests")
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_SECONDS_MAX = 10
-PROBES = frozenset({"/livez", "/readyz"})
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 REQUESTS_AT_ONCE_MAX = 1000
 """More are refused (QueueFull): each may hold a body."""
 GRAPHQL = "/graphql"
@@ -42,11 +42,21 @@ Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None
 
 
 class Frame:
-    """Around every request. What the application raises is told as JSON: a refusal by its row of the table."""
+    """Around every request. What the application raises is told as JSON: a refusal by its row of the table.
 
-    def __init__(self, application: Application, ledger: CreditLedger, position: int = 0) -> None:
+    `refusals` is called with the codes of each request's refusals, each code once.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        ledger: CreditLedger,
+        refusals: Callable[[Iterable[str]], None],
+        position: int = 0,
+    ) -> None:
         self._application = application
         self._ledger = ledger
+        self._refusals = refusals
         self._position = position
         self._requests = 0
 
@@ -86,6 +96,7 @@ class Frame:
             await refused(Request(scope), problem)(scope, receive, sent)
         finally:
             self._requests -= 1
+            self._refusals(scope["state"]["facts"].get("codes", ()))
             _log(scope, sent.status, time.perf_counter() - started)
             REQUEST_ID.reset(token)
 

@@ -1,11 +1,14 @@
 """What the doors of one process share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledger.application import CreditLedger
 from projections.reading import Reader
 from projections.runner import Runner
+from projections.status import Overview
 from service.api_keys import KeyRing
+from service.metrics import Metrics
 from service.rate_limit import RateLimit, TokenBuckets
 from service.reactors import Reactors
 from service.reads import Threads
@@ -17,7 +20,7 @@ from service.signing import Signing
 class Parts:
     """`runner` is None in a process that only serves: then its reactors do not run by itself either.
 
-    `test_clock` says whether there is one to set.
+    `overview` asks the database about every build of a projection. `test_clock` says whether there is one to set.
     """
 
     ledger: CreditLedger
@@ -29,5 +32,7 @@ class Parts:
     tokens: Tokens
     execution_rate: RateLimit
     rule_rate: TokenBuckets
+    metrics: Metrics
+    overview: Callable[[], Overview]
     runner: Runner | None
     test_clock: bool

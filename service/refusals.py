@@ -15,6 +15,17 @@ from ledger.application.receipts import LedgerUnavailable
 from ledger.domain import refusals
 from ledger.domain.credits import credits_decimal, credits_text
 from ledger.domain.refusals import IdempotencyKeyReused, InvalidArgument, Refusal
+from projections.refusals import (
+    BeingRebuilt,
+    CannotBeFolded,
+    CannotBeReplayed,
+    NotFailedThere,
+    NothingKept,
+    ProjectionNotFound,
+    StillRead,
+    SwapNotReached,
+    TableMissing,
+)
 from service.access import IdentityForbidden, Unauthenticated
 from service.api_keys import ApiKeyNotFound
 from service.rate_limit import BucketEmpty, RateLimitExceeded
@@ -102,6 +113,15 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.CreditsBelowUsed: Answer(409, Exit.REFUSED),
     refusals.RollupTypeStays: Answer(409, Exit.REFUSED),
     refusals.ClockWouldGoBack: Answer(409, Exit.REFUSED),
+    ProjectionNotFound: Answer(404, Exit.NOT_FOUND),
+    NotFailedThere: Answer(409, Exit.REFUSED),
+    NothingKept: Answer(409, Exit.REFUSED),
+    CannotBeReplayed: Answer(409, Exit.REFUSED),
+    TableMissing: Answer(409, Exit.REFUSED),
+    CannotBeFolded: Answer(409, Exit.REFUSED),
+    BeingRebuilt: Answer(503, Exit.TRY_AGAIN, 1),
+    SwapNotReached: Answer(503, Exit.TRY_AGAIN, 1),
+    StillRead: Answer(503, Exit.TRY_AGAIN, 1),
     refusals.QueueFull: Answer(429, Exit.TRY_AGAIN, 1),
     RateLimitExceeded: Answer(429, Exit.TRY_AGAIN, 1),
     BucketEmpty: Answer(429, Exit.TRY_AGAIN, 1),

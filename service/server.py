@@ -20,11 +20,14 @@ from types import FrameType
 import uvicorn
 
 from ledger.application.limits import WriterLimits
+from ledger.application.watching import BatchWatcher
 from projections.reading import CONNECTIONS_MAX
+from projections.status import Overview, overview
 from service.api_keys import KeyRing
 from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
 from service.logs import set_up_logs
+from service.metrics import Metrics
 from service.parts import Parts
 from service.rate_limit import RateLimit, TokenBuckets
 from service.reactors import Reactors
@@ -46,7 +49,9 @@ EXAMPLE = (
 
 
 @contextmanager
-def open_by_settings(settings: Settings, *, migrating: bool = True, following: bool = True) -> Iterator[RunningLedger]:
+def open_by_settings(
+    settings: Settings, *, migrating: bool = True, following: bool = True, watcher: BatchWatcher | None = None
+) -> Iterator[RunningLedger]:
     """The ledger that the settings name, on their clock."""
     embedded = settings.database_url is None
     with open_ledger(
@@ -58,6 +63,7 @@ def open_by_settings(settings: Settings, *, migrating: bool = True, following: b
         limits=WriterLimits(outage_seconds_max=OUTAGE_SECONDS_MAX),
         following=following,
         visitors=True,
+        watcher=watcher,
     ) as running:
         yield running
 
@@ -75,12 +81,15 @@ def serve(
     _end_in_good_order()
     with ExitStack() as stack:
         place = stack.enter_context(_place_to_listen(settings))
-        running = stack.enter_context(open_by_settings(settings, migrating=migrating, following=working))
+        metrics = Metrics()
+        running = stack.enter_context(
+            open_by_settings(settings, migrating=migrating, following=working, watcher=metrics.batch_done)
+        )
         threads = Threads(CONNECTIONS_MAX)
         stack.callback(threads.close)
         admin_key, where = _admin_key(settings)
         config = uvicorn.Config(
-            build_app(parts_of(running, settings, threads, admin_key)),
+            build_app(parts_of(running, settings, threads, admin_key, metrics)),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -90,8 +99,14 @@ def serve(
         Announced(config, admin_key if showing_key else None, where, as_json=as_json).run([place])
 
 
-def parts_of(running: RunningLedger, settings: Settings, threads: Threads, admin_key: str | None) -> Parts:
-    """What the doors on a ledger share."""
+def parts_of(
+    running: RunningLedger,
+    settings: Settings,
+    threads: Threads,
+    admin_key: str | None,
+    metrics: Metrics | None = None,
+) -> Parts:
+    """What the doors on a ledger share. `metrics` are those that watch its writer."""
     keys, signing = KeyRing(running.reader, admin_key), Signing(running.ledger)
     return Parts(
         ledger=running.ledger,
@@ -103,9 +118,16 @@ def parts_of(running: RunningLedger, settings: Settings, threads: Threads, admin
         tokens=Tokens(keys, signing),
         execution_rate=RateLimit(settings.execution_requests_per_minute),
         rule_rate=TokenBuckets(settings.rule_requests_per_second, settings.rule_requests_burst),
+        metrics=metrics or Metrics(),
+        overview=lambda: _overview(running),
         runner=running.runner,
         test_clock=settings.test_clock,
     )
+
+
+def _overview(running: RunningLedger) -> Overview:
+    with running.reader.connection() as connection:
+        return overview(connection, running.ledger.clock)
 
 
 def work(settings: Settings, *, migrating: bool = True) -> None:

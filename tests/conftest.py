@@ -4,6 +4,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def server_dsn() -> Iterator[str]:
 @pytest.fixture
 def database(server_dsn: str) -> Iterator[Database]:
     """A migrated, empty ledger in a schema of its own, dropped after the test."""
+    with migrated(server_dsn) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def schema(server_dsn: str) -> Iterator[Database]:
+    """A ledger that all tests of a module share; none may rely on what another left there."""
+    with migrated(server_dsn) as database:
+        yield database
+
+
+@contextmanager
+def migrated(server_dsn: str) -> Iterator[Database]:
     database = Database(server_dsn, f"t_{secrets.token_hex(6)}")
     migrate(database)
     yield database
@@ -50,7 +64,8 @@ def drop(database: Database) -> None:
     """Remove a test's schema and roles."""
     with psycopg.connect(database.dsn, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid) FROM pg_locks "
+            "WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND pid <> pg_backend_pid()"
         )
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(database.schema)))
         for role in reversed(Role):

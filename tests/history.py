@@ -182,8 +182,8 @@ class Play:
                 return self._on_grant(self.grants[which % len(self.grants)], act)
             case ("open", holder, credits, rollup, back):
                 return OpenExecutionCredit(
-                    company=holder, credit_type=CreditType.DAST, credits=credits, rollup_type=rollup,
-                    period_anchor=now - timedelta(hours=back),
+                    company=holder, company_label=f"{holder} Ltd", credit_type=CreditType.DAST, credits=credits,
+                    rollup_type=rollup, period_anchor=now - timedelta(hours=back),
                 )  # fmt: skip
             case ("resize" | "turn" | "delete", which, *_) if self.credits:
                 return self._on_credit(self.credits[which % len(self.credits)], act)

@@ -72,6 +72,8 @@ class Batch:
         """The places of the refusals among the outcomes."""
         self.replays = False
         """Whether some answer is still to be read from the log."""
+        self.hits = 0
+        """How many commands are answered from their key."""
         self.keys_known = False
         """Whether all keys of the batch's commands were looked up before deciding."""
         self.accepted_keys: list[AcceptedKey] = []
@@ -210,6 +212,7 @@ class Batch:
         body = command.body()
         if taken.body != body:
             return IdempotencyKeyReused(taken.scope[1], differing_fields(taken.body, body))
+        self.hits += 1
         if isinstance(taken.receipt, Receipt):
             return replace(taken.receipt, replayed=True)
         self.replays = True

@@ -21,6 +21,7 @@ from ledger.application.ids import TimeOrderedIds
 from ledger.application.limits import WriterLimits
 from ledger.application.names import Names
 from ledger.application.receipts import LedgerUnavailable, Outcome, Receipt
+from ledger.application.watching import BatchDone, BatchWatcher
 from ledger.domain.events import LedgerEvent
 from ledger.domain.instants import Instant
 from ledger.domain.lots import LawBroken
@@ -86,6 +87,7 @@ class BatchWriter:
         events: EventStore[str],
         clock: Clock,
         limits: WriterLimits,
+        watcher: BatchWatcher | None = None,
     ) -> None:
         self.head = 0
         self._database = database
@@ -93,6 +95,8 @@ class BatchWriter:
         self._events = events
         self._head_and_now = clock.beside_head()
         self._limits = limits
+        self._watcher = watcher
+        self._append_began = 0.0
         self._ids = TimeOrderedIds()
         self._connection: Connection[DictRow] | None = None
         self._lock_key = 0
@@ -167,6 +171,7 @@ class BatchWriter:
         for pool in batch.touched:
             pool.forget_closed()
         self._bound_cache()
+        self._tell()
         return cast("list[Outcome]", batch.outcomes)
 
     def _lock_and_catch_up(self, connection: Connection[DictRow], commands: Sequence[Command], names: Names) -> Batch:
@@ -254,6 +259,7 @@ class BatchWriter:
             self._commit(connection, batch)
 
     def _append(self, connection: Connection[DictRow], batch: Batch, events: Iterable[LedgerEvent]) -> None:
+        self._append_began = time.perf_counter()
         with self._datastore.pin(PinnedTransaction(connection, batch.head)):
             self._events.put(events)  # type: ignore[arg-type]  # ours takes them as they come
 
@@ -314,6 +320,7 @@ class BatchWriter:
                 connection.execute("ROLLBACK")
                 if row is None or row["transaction_id"] != attempted.transaction_id:
                     return None
+                self._tell()
                 return attempted.outcomes
             except psycopg.errors.LockNotAvailable:
                 self._end_stalled_holder()
@@ -324,6 +331,13 @@ class BatchWriter:
         self._forget()
         reason = f"the database is not available: {failure}"
         return [LedgerUnavailable(reason, outcome_unknown=attempted is not None) for _ in commands]
+
+    def _tell(self) -> None:
+        """Tell the watcher of a batch that is known to be done."""
+        batch = self._batch
+        if self._watcher is not None and batch is not None:
+            seconds = time.perf_counter() - self._append_began
+            self._watcher(BatchDone(len(batch.outcomes), batch.hits, batch.events, seconds))
 
     def _connected(self) -> Connection[DictRow]:
         if self._connection is None or not idle(self._connection):

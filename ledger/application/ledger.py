@@ -31,6 +31,7 @@ from ledger.application.rule_commands import (
     RemoveAllocationRule,
 )
 from ledger.application.schedule_commands import CreateGrantSchedule, EndGrantSchedule
+from ledger.application.watching import BatchWatcher
 from ledger.application.writer import Writer
 from ledger.domain.credit_grant import CreditGrant
 from ledger.domain.credit_grant import evolve as evolve_grant
@@ -52,13 +53,20 @@ class CreditLedger(Application[str]):
 
     name = "ledger"
 
-    def __init__(self, database: Database, *, clock: Clock | None = None, limits: WriterLimits | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Clock | None = None,
+        limits: WriterLimits | None = None,
+        watcher: BatchWatcher | None = None,
+    ) -> None:
         self.database = database
         super().__init__()
         assert isinstance(self.factory, LedgerFactory)
         self._datastore = self.factory.datastore
         self.clock = clock or database_clock()
-        self.writer = Writer(database, self._datastore, self.events, self.clock, limits)
+        self.writer = Writer(database, self._datastore, self.events, self.clock, limits, watcher)
 
     def construct_env(self, name: str, env: EnvType | None = None) -> Environment:
         """Nothing is read from os.environ."""

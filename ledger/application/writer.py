@@ -17,6 +17,7 @@ from ledger.application.commands import Command
 from ledger.application.limits import WriterLimits
 from ledger.application.receipts import LedgerUnavailable, Outcome
 from ledger.application.replies import Submission, answer
+from ledger.application.watching import BatchWatcher
 from ledger.domain.refusals import QueueFull
 from ledger.store.clock import Clock
 from ledger.store.database import Database
@@ -35,9 +36,10 @@ class Writer:
         events: EventStore[str],
         clock: Clock,
         limits: WriterLimits | None = None,
+        watcher: BatchWatcher | None = None,
     ) -> None:
         self.limits = limits or WriterLimits()
-        self._batches = BatchWriter(database, datastore, events, clock, self.limits)
+        self._batches = BatchWriter(database, datastore, events, clock, self.limits, watcher)
         self._singles: deque[Submission] = deque()
         self._lists: deque[Submission] = deque()
         self._queued = 0
@@ -60,6 +62,11 @@ class Writer:
     def head(self) -> int:
         """The last position this writer knows of."""
         return self._batches.head
+
+    @property
+    def queued(self) -> int:
+        """How many commands wait to be taken into a batch."""
+        return self._queued
 
     def start(self) -> None:
         self._started = True
@@ -147,6 +154,7 @@ class Writer:
             waiting = [*self._singles, *self._lists]
             self._singles.clear()
             self._lists.clear()
+            self._queued = 0
         for submission in waiting:
             missing = len(submission.commands) - len(submission.outcomes)
             submission.outcomes += [LedgerUnavailable(reason) for _ in range(missing)]

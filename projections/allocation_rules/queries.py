@@ -63,13 +63,13 @@ class After(NamedTuple):
 
 def rule_by_id(snapshot: Snapshot, rule: StreamId) -> RuleRow | None:
     """A rule that there is."""
-    row = snapshot.one(ALLOCATION_RULES.sql(statement(PACKAGE, "by_id.sql")), {"rule": rule})
+    row = snapshot.one(ALLOCATION_RULES, statement(PACKAGE, "by_id.sql"), {"rule": rule})
     return None if row is None else RuleRow(**row | {"account_groups": tuple(row["account_groups"])})
 
 
 def names_of_rules(snapshot: Snapshot) -> list[str]:
     """The names of all rules, in their order."""
-    return [row["name"] for row in snapshot.all(ALLOCATION_RULES.sql(statement(PACKAGE, "names.sql")), {})]
+    return [row["name"] for row in snapshot.all(ALLOCATION_RULES, statement(PACKAGE, "names.sql"), {})]
 
 
 def rules_at(
@@ -90,7 +90,7 @@ def rules_at(
         "after_rule": None if after is None else after.rule,
         "limit": limit,
     }
-    rows = snapshot.all(ALLOCATION_RULES.sql(statement(PACKAGE, "list.sql")), values)
+    rows = snapshot.all(ALLOCATION_RULES, statement(PACKAGE, "list.sql"), values)
     return [RuleRow(**row | {"account_groups": tuple(row["account_groups"])}) for row in rows]
 
 

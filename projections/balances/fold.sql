@@ -1,5 +1,12 @@
 -- The window's movements by pool, added to what was there. The law of the lots, summed, is a CHECK of the table.
-WITH in_window AS (
+-- First by type as well, so that each movement is added once.
+WITH by_type AS (
+    SELECT kind, holder, currency, resource, type, sum(amount) AS amount, max(position) AS position
+    FROM movements
+    WHERE position > %(after)s AND position <= %(until)s AND amount IS NOT NULL
+    GROUP BY kind, holder, currency, resource, type
+),
+in_window AS (
     SELECT
         kind, holder, currency, resource,
         coalesce(sum(amount) FILTER (WHERE type = 'ledger.granted'), 0) AS granted,
@@ -9,8 +16,7 @@ WITH in_window AS (
         coalesce(-sum(amount) FILTER (WHERE type = 'ledger.expired'), 0) AS expired,
         sum(amount) AS balance,
         max(position) AS position
-    FROM movements
-    WHERE position > %(after)s AND position <= %(until)s AND amount IS NOT NULL
+    FROM by_type
     GROUP BY kind, holder, currency, resource
 )
 INSERT INTO {table} (

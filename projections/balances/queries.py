@@ -29,5 +29,5 @@ EMPTY = PoolBalance(0, 0, 0, 0, 0, 0, 0)
 
 def pool_balance(snapshot: Snapshot, pool: PoolKey) -> PoolBalance:
     """The balance of one pool; one that never had a movement is empty."""
-    row = snapshot.one(BALANCES.sql(statement("projections.balances", "of_pool.sql")), pool._asdict())
+    row = snapshot.one(BALANCES, statement("projections.balances", "of_pool.sql"), pool._asdict())
     return EMPTY if row is None else PoolBalance(**row)

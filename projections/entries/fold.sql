@@ -1,4 +1,5 @@
--- Movements, and the events by which a grant becomes another. What rolled over is a list of its own.
+-- Movements, and the events by which a grant becomes another. What rolled over is a list of its own. Holder by
+-- holder, so that each page of the index is written to once for a window.
 INSERT INTO {table} (kind, holder, resource, currency, type, position)
 SELECT
     kind, holder, coalesce(resource, ''), currency,
@@ -6,4 +7,4 @@ SELECT
     position
 FROM movements
 WHERE position > %(after)s AND position <= %(until)s AND lot IS NOT NULL
-ORDER BY position
+ORDER BY holder, position

@@ -60,7 +60,7 @@ def page_of_entries(snapshot: Snapshot, wanted: EntriesFilter, window: Window) -
 
 def count_entries(snapshot: Snapshot, wanted: EntriesFilter) -> int:
     """How many movements the filter lets through."""
-    row = snapshot.one(ENTRIES.sql(statement(PACKAGE, "count.sql")), _values(wanted) | {"below": snapshot.position + 1})
+    row = snapshot.one(ENTRIES, statement(PACKAGE, "count.sql"), _values(wanted) | {"below": snapshot.position + 1})
     assert row is not None
     total: int = row["total"]
     return total
@@ -79,5 +79,5 @@ def _values(wanted: EntriesFilter) -> dict[str, Any]:
 
 
 def _rows(snapshot: Snapshot, values: dict[str, Any]) -> list[Entry]:
-    rows = snapshot.all(ENTRIES.sql(statement(PACKAGE, "page.sql")), values)
+    rows = snapshot.all(ENTRIES, statement(PACKAGE, "page.sql"), values)
     return [Entry(**row | {"cause": Cause(row["cause"])}) for row in rows]

@@ -1,14 +1,25 @@
 -- By credit: its last definition, the lot it was granted last, and what the last event about that lot left used of it.
 -- A renewal counts at the period's beginning, whenever it was recorded; with it the definition of a cycle that turns.
--- FULL JOINs are hashed, whatever the planner believes of a table that it knows nothing of.
-WITH in_window AS (
-    SELECT *, bool_or(cause = 'RENEWED') OVER (PARTITION BY transaction_id) AS renews
+-- What only definitions and grants tell is asked of these alone: to look into the details of every event would take most
+-- of the time. FULL JOINs are hashed, whatever the planner believes of a table that it knows nothing of.
+WITH in_window AS MATERIALIZED (
+    SELECT stream_id, version, transaction_id, recorded_at, effective_at, cause, lot, terms_version, lot_used
     FROM movements WHERE position > %(after)s AND position <= %(until)s AND kind = 'EXECUTION_CREDIT'
+),
+telling AS MATERIALIZED (
+    SELECT * FROM movements
+    WHERE position > %(after)s AND position <= %(until)s AND kind = 'EXECUTION_CREDIT'
+        AND type IN ('ledger.execution-credit-defined', 'ledger.granted')
 ),
 touched AS (
     SELECT
         stream_id, max(version) AS version,
-        max(CASE WHEN renews THEN effective_at ELSE recorded_at END) AS updated_at
+        max(
+            CASE
+                WHEN transaction_id IN (SELECT transaction_id FROM in_window WHERE cause = 'RENEWED') THEN effective_at
+                ELSE recorded_at
+            END
+        ) AS updated_at
     FROM in_window GROUP BY stream_id
 ),
 defined AS (
@@ -17,14 +28,14 @@ defined AS (
         definition ->> 'next_rollup_type' AS next_rollup_type,
         coalesce((definition ->> 'first_month')::integer, 0) AS first_month,
         (definition ->> 'created_at')::timestamptz AS created_at
-    FROM in_window WHERE type = 'ledger.execution-credit-defined' ORDER BY stream_id, version DESC
+    FROM telling WHERE type = 'ledger.execution-credit-defined' ORDER BY stream_id, version DESC
 ),
 opened AS (
-    SELECT stream_id, holder AS company, document_id FROM in_window WHERE version = 1
+    SELECT stream_id, holder AS company, document_id FROM telling WHERE version = 1
 ),
 granted AS (
     SELECT DISTINCT ON (stream_id) stream_id, lot, lot_expires_at AS ends_at
-    FROM in_window WHERE type = 'ledger.granted' ORDER BY stream_id, version DESC
+    FROM telling WHERE type = 'ledger.granted' ORDER BY stream_id, version DESC
 ),
 -- Of the lots in the window the newest one; a refund may go to older ones.
 newest AS (

@@ -121,7 +121,7 @@ class TransactionRow(NamedTuple):
 def execution_credits_by_id(snapshot: Snapshot, credits: Iterable[str]) -> dict[StreamId, ExecutionCreditRow]:
     """Credits by their ids, deleted ones too, at the snapshot's instant; one that is not there is missing."""
     wanted = {"credits": [credit for credit in credits if UUID.fullmatch(credit)]}
-    rows = snapshot.all(EXECUTION_CREDITS.sql(statement(PACKAGE, "by_id.sql")), wanted)
+    rows = snapshot.all(EXECUTION_CREDITS, statement(PACKAGE, "by_id.sql"), wanted)
     return {row["credit"]: _row(row).at(snapshot.now) for row in rows}
 
 
@@ -131,7 +131,7 @@ def page_of_execution_credits(
     """One page of the living credits at the snapshot's instant, in the order they were created, then by id."""
     values = wanted._asdict() | {"now": snapshot.now, "limit": page.limit, "offset": page.offset}
     values["companies"] = None if wanted.companies is None else list(wanted.companies)
-    rows = snapshot.all(EXECUTION_CREDITS.sql(statement(PACKAGE, "page.sql")), values)
+    rows = snapshot.all(EXECUTION_CREDITS, statement(PACKAGE, "page.sql"), values)
     total: int = rows[0]["total"]
     return ExecutionCreditsPage([_row(row).at(snapshot.now) for row in rows if row["credit"] is not None], total)
 

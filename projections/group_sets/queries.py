@@ -14,5 +14,5 @@ NO_GROUPS = GroupSet("00000000-0000-0000-0000-000000000000")
 
 def groups_of_sets(snapshot: Snapshot, sets: Iterable[GroupSet]) -> dict[GroupSet, tuple[str, ...]]:
     """The account groups of each of these sets, sorted."""
-    rows = snapshot.all(GROUP_SETS.sql(statement("projections.group_sets", "groups.sql")), {"sets": list(sets)})
+    rows = snapshot.all(GROUP_SETS, statement("projections.group_sets", "groups.sql"), {"sets": list(sets)})
     return {NO_GROUPS: ()} | {row["group_set"]: tuple(row["account_groups"]) for row in rows}

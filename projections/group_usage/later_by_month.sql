@@ -5,4 +5,5 @@ SELECT
     -sum(amount)::numeric(38, 9) AS used
 FROM movements
 WHERE position > %(position)s AND position <= %(until)s AND account_groups IS NOT NULL
+    AND position NOT IN (SELECT position FROM projection_skips WHERE name = 'group_usage')
 GROUP BY 1, 2, 3

@@ -39,7 +39,7 @@ def used_by_sets(snapshot: Snapshot, window: UsageWindow, *, position: int | Non
         "ends": [part.end for part in wanted],
         "signs": [part.sign for part in wanted],
     }
-    rows = snapshot.all(GROUP_USAGE.sql(statement(PACKAGE, "used.sql")), values)
+    rows = snapshot.all(GROUP_USAGE, statement(PACKAGE, "used.sql"), values)
     used = {UsedSet(row["currency"], row["group_set"]): row["used"] for row in rows}
     reached = snapshot.positions[GROUP_USAGE.name]
     if position is not None and position < reached:
@@ -53,7 +53,7 @@ def used_by_sets(snapshot: Snapshot, window: UsageWindow, *, position: int | Non
 def used_by_months(snapshot: Snapshot, position: int) -> dict[UsedIn, Credits]:
     """What was ever used under account groups by UTC calendar month, as it was at a position."""
     used: defaultdict[tuple[Instant, str, GroupSet], Credits] = defaultdict(int)
-    for row in snapshot.all(GROUP_USAGE.sql(statement(PACKAGE, "by_month.sql")), {}):
+    for row in snapshot.all(GROUP_USAGE, statement(PACKAGE, "by_month.sql"), {}):
         used[_month_key(row)] += row["used"]
     reached = snapshot.positions[GROUP_USAGE.name]
     for start in range(position, reached, EVENTS_AT_ONCE):

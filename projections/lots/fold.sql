@@ -1,33 +1,27 @@
 -- By lot: its last event tells its state, the last one that has terms its terms and what else a grant is; what was
--- voided and expired adds up. All three have the same lots, and they are FULL JOINs because these are hashed, whatever
--- the planner believes of a table that it knows nothing of: nested loops over a large window would never end.
-WITH in_window AS (
-    SELECT * FROM movements WHERE position > %(after)s AND position <= %(until)s AND lot IS NOT NULL
-),
-last_of_lot AS (
-    SELECT DISTINCT ON (lot) * FROM in_window ORDER BY lot, position DESC
-),
-terms_of_lot AS (
-    SELECT DISTINCT ON (lot)
-        lot, lot_effective_at, lot_expires_at, lot_created_at, lot_priority, lot_awaiting_payment,
-        grant_details, grant_document_id
-    FROM in_window WHERE lot_created_at IS NOT NULL ORDER BY lot, position DESC
-),
-sums_of_lot AS (
+-- voided and expired adds up. One pass finds where these events stand; they, and what is known of the lot, are then
+-- looked up one by one, whatever the planner believes of a table that it knows nothing of. What only some events tell
+-- is asked of these alone: to look into the details of every event would take most of the time.
+WITH in_window AS MATERIALIZED (
     SELECT
         lot,
+        min(position) AS first_position,
+        max(position) AS last_position,
+        max(position) FILTER (WHERE with_terms) AS terms_position,
+        max(position) FILTER (WHERE with_terms AND grant_document_id IS NOT NULL) AS document_position,
         coalesce(-sum(amount) FILTER (WHERE type = 'ledger.voided'), 0) AS voided,
         coalesce(-sum(amount) FILTER (WHERE type = 'ledger.voided' AND cause = 'RESIZED'), 0) AS lowered,
         coalesce(-sum(amount) FILTER (WHERE type = 'ledger.expired'), 0) AS expired,
         min(recorded_at) FILTER (WHERE type = 'ledger.voided' AND cause IN ('VOIDED', 'DELETED')) AS voided_at,
-        max(readable_id) AS readable_id,
-        max(cost_amount) AS cost_amount,
-        max(cost_currency) AS cost_currency,
-        max(rolled_over_to::text)::uuid AS rolled_over_to,
-        bool_or(lot_awaiting_payment) AS awaited,
-        min(recorded_at) FILTER (WHERE NOT lot_awaiting_payment) AS awaits_no_more_at,
-        min(position) AS first_position
-    FROM in_window GROUP BY lot
+        max(rolled_over_to::text) FILTER (WHERE type = 'ledger.expired')::uuid AS rolled_over_to,
+        bool_or(lot_awaiting_payment) FILTER (WHERE with_terms) AS awaited,
+        min(recorded_at) FILTER (WHERE with_terms AND NOT lot_awaiting_payment) AS awaits_no_more_at
+    FROM (
+        SELECT
+            *, type IN ('ledger.granted', 'ledger.grant-updated', 'ledger.grant-payment-recorded') AS with_terms
+        FROM movements WHERE position > %(after)s AND position <= %(until)s AND lot IS NOT NULL
+    ) AS moved
+    GROUP BY lot
 )
 INSERT INTO {table} (
     lot, stream_id, kind, holder, currency, resource, grant_type,
@@ -37,35 +31,47 @@ INSERT INTO {table} (
     last_position
 )
 SELECT
-    last.lot, last.stream_id, last.kind, last.holder, last.currency, last.resource, last.grant_type,
-    coalesce(sums.readable_id, before.readable_id),
-    coalesce(sums.cost_amount, before.cost_amount),
-    coalesce(sums.cost_currency, before.cost_currency),
-    coalesce(terms.grant_document_id, before.document_id),
+    new.lot, last.stream_id, last.kind, last.holder, last.currency, last.resource, last.grant_type,
+    coalesce(terms.readable_id, before.readable_id),
+    coalesce(terms.cost_amount, before.cost_amount),
+    coalesce(terms.cost_currency, before.cost_currency),
+    coalesce(document.grant_document_id, before.document_id),
     coalesce(terms.lot_effective_at, before.effective_at),
-    CASE WHEN terms.lot IS NULL THEN before.expires_at ELSE terms.lot_expires_at END,
+    CASE WHEN new.terms_position IS NULL THEN before.expires_at ELSE terms.lot_expires_at END,
     coalesce(terms.lot_created_at, before.created_at),
     last.recorded_at,
     coalesce(terms.lot_priority, before.priority),
     coalesce(terms.lot_awaiting_payment, before.awaiting_payment),
     last.lot_granted,
     last.lot_used,
-    coalesce(before.voided, 0) + sums.voided,
-    coalesce(before.expired, 0) + sums.expired,
+    coalesce(before.voided, 0) + new.voided,
+    coalesce(before.expired, 0) + new.expired,
     last.lot_balance,
-    coalesce(before.voided_at, sums.voided_at),
-    coalesce(before.lowered, 0) + sums.lowered,
+    coalesce(before.voided_at, new.voided_at),
+    coalesce(before.lowered, 0) + new.lowered,
     coalesce(
-        before.opened_at, CASE WHEN coalesce(before.awaiting_payment, sums.awaited) THEN sums.awaits_no_more_at END
+        before.opened_at, CASE WHEN coalesce(before.awaiting_payment, new.awaited) THEN new.awaits_no_more_at END
     ),
     coalesce(terms.grant_details, before.details),
-    coalesce(before.rolled_over_to, sums.rolled_over_to),
-    coalesce(before.first_position, sums.first_position),
-    last.position
-FROM last_of_lot AS last
-FULL JOIN sums_of_lot AS sums USING (lot)
-FULL JOIN terms_of_lot AS terms USING (lot)
-LEFT JOIN {table} AS before USING (lot)
+    coalesce(before.rolled_over_to, new.rolled_over_to),
+    coalesce(before.first_position, new.first_position),
+    new.last_position
+FROM in_window AS new
+CROSS JOIN LATERAL (
+    SELECT
+        stream_id, kind, holder, currency, resource, grant_type, recorded_at, lot_granted, lot_used, lot_balance
+    FROM movements WHERE position = new.last_position LIMIT 1
+) AS last
+LEFT JOIN LATERAL (
+    SELECT
+        readable_id, cost_amount, cost_currency, grant_details,
+        lot_effective_at, lot_expires_at, lot_created_at, lot_priority, lot_awaiting_payment
+    FROM movements WHERE position = new.terms_position LIMIT 1
+) AS terms ON true
+LEFT JOIN LATERAL (
+    SELECT grant_document_id FROM movements WHERE position = new.document_position LIMIT 1
+) AS document ON true
+LEFT JOIN LATERAL (SELECT * FROM {table} WHERE lot = new.lot LIMIT 1) AS before ON true
 ON CONFLICT (lot) DO UPDATE SET
     document_id      = excluded.document_id,
     effective_at     = excluded.effective_at,

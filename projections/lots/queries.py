@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import DictRow
 
 from ledger.domain.credits import Credits, credits_of
@@ -14,7 +14,7 @@ from ledger.domain.instants import Instant
 from ledger.domain.values import UUID, DocumentId, GrantType, Kind, LotId, PoolKey, StreamId
 from ledger.store.sql import statement
 from projections.paging import Page, Window
-from projections.read_model import EXECUTION_CREDITS, LOTS
+from projections.read_model import LOTS
 from projections.reading import Snapshot
 from projections.schedules.queries import next_grants
 from projections.usage.windows import UsageWindow
@@ -113,8 +113,7 @@ def purchased(snapshot: Snapshot, window: UsageWindow) -> Credits:
 
     Of a billing period its allotment, as the last update left it.
     """
-    text = sql.SQL(statement(PACKAGE, "purchased.sql")).format(table=LOTS.table, credits=EXECUTION_CREDITS.table)
-    row = snapshot.one(text, window._asdict())
+    row = snapshot.one(LOTS, statement(PACKAGE, "purchased.sql"), window._asdict())
     assert row is not None
     amount: Credits = row["purchased"]
     return amount
@@ -194,7 +193,7 @@ def page_of_lots(snapshot: Snapshot, wanted: LotsFilter, window: Window) -> Page
 
 def count_lots(snapshot: Snapshot, wanted: LotsFilter) -> int:
     """How many lots the filter lets through."""
-    row = snapshot.one(LOTS.sql(statement(PACKAGE, "count.sql")), wanted._asdict() | {"now": snapshot.now})
+    row = snapshot.one(LOTS, statement(PACKAGE, "count.sql"), wanted._asdict() | {"now": snapshot.now})
     assert row is not None
     total: int = row["total"]
     return total
@@ -221,7 +220,7 @@ def _usable(
     holders, resources, currencies = map(list, zip(*wanted, strict=True))
     values = {"kind": kind, "holders": holders, "resources": resources, "currencies": currencies, "now": snapshot.now}
     found: dict[PoolKey, Usable] = {}
-    for row in snapshot.all(LOTS.sql(statement(PACKAGE, "summary.sql")), values):
+    for row in snapshot.all(LOTS, statement(PACKAGE, "summary.sql"), values):
         pool = PoolKey(kind, row.pop("holder"), row["currency"], row.pop("resource"))
         found[pool] = Usable(**row)
     return found
@@ -233,7 +232,7 @@ def available(lots: Iterable[LotRow], now: Instant) -> Credits:
 
 
 def _rows(snapshot: Snapshot, name: str, values: Mapping[str, Any]) -> list[LotRow]:
-    return [_lot_row(row) for row in snapshot.all(LOTS.sql(statement(PACKAGE, name)), values)]
+    return [_lot_row(row) for row in snapshot.all(LOTS, statement(PACKAGE, name), values)]
 
 
 def _lot_row(row: DictRow) -> LotRow:

@@ -1,5 +1,2 @@
--- Whether the log goes on beyond where a read model stands.
-SELECT EXISTS (
-    SELECT FROM movements
-    WHERE position > (SELECT position FROM projections WHERE name = %(name)s AND version = %(version)s)
-) AS anything
+-- Whether the log goes on beyond a position.
+SELECT EXISTS (SELECT FROM movements WHERE position > %(position)s) AS anything

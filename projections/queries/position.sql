@@ -1,1 +1,1 @@
-SELECT position, error FROM projections WHERE name = %(name)s AND version = %(version)s
+SELECT position FROM projections WHERE name = %(name)s AND version = %(version)s

@@ -1,1 +1,2 @@
-UPDATE projections SET error = %(error)s WHERE name = %(name)s AND version = %(version)s
+UPDATE projections SET position = %(until)s, error = %(error)s, error_position = %(error_position)s
+WHERE name = %(name)s AND version = %(version)s AND position = %(after)s

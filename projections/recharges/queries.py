@@ -30,7 +30,7 @@ class RechargeRow(NamedTuple):
 def recharge_of(snapshot: Snapshot, holder: str, currency: str) -> RechargeRow | None:
     """The automatic recharge of a pool; None if it was never set up."""
     wanted = {"holder": holder, "currency": currency}
-    row = snapshot.one(RECHARGES.sql(statement("projections.recharges", "of_pool.sql")), wanted)
+    row = snapshot.one(RECHARGES, statement("projections.recharges", "of_pool.sql"), wanted)
     if row is None:
         return None
     settings = RechargeSettings.model_validate(row["settings"])

@@ -60,5 +60,5 @@ def schedule_as_defined(event: GrantScheduleDefined) -> ScheduleRow:
 
 
 def _rows(snapshot: Snapshot, name: str, values: Mapping[str, Any]) -> list[ScheduleRow]:
-    rows = snapshot.all(SCHEDULES.sql(statement("projections.schedules", name)), values)
+    rows = snapshot.all(SCHEDULES, statement("projections.schedules", name), values)
     return [ScheduleRow(**row | {"plan": SchedulePlan.model_validate(row["plan"])}) for row in rows]

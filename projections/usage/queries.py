@@ -46,7 +46,7 @@ def sets_used(
 ) -> list[UsedSet]:
     """Every currency and set of dimensions with a use in the window, in no order; at most `limit` of them."""
     values = _values(wanted, window, size) | {"limit": limit}
-    rows = snapshot.all(USAGE.sql(statement(PACKAGE, "sets.sql")), values)
+    rows = snapshot.all(USAGE, statement(PACKAGE, "sets.sql"), values)
     return [
         UsedSet(row["currency"], None if row["dimension_set"] == NO_DIMENSIONS else row["dimension_set"])
         for row in rows
@@ -68,7 +68,7 @@ def usage_series(
     numbers = {NO_DIMENSIONS if name is None else name: number for name, number in (series or {}).items()}
     values = _values(wanted, window, size)
     values |= {"point": size.lower(), "sets": list(numbers), "numbers": list(numbers.values())}
-    return [Used(**row) for row in snapshot.all(USAGE.sql(statement(PACKAGE, "series.sql")), values)]
+    return [Used(**row) for row in snapshot.all(USAGE, statement(PACKAGE, "series.sql"), values)]
 
 
 def _values(wanted: UsageFilter, window: UsageWindow, size: PointSize) -> dict[str, Any]:

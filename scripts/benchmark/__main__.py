@@ -5,16 +5,16 @@ import json
 import os
 import platform
 import secrets
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts.benchmark import rules
+from scripts.benchmark import rebuild, rules
 from scripts.benchmark.debits import Pools, by_callers, by_lists
-from scripts.benchmark.measure import Measurement, Row
+from scripts.benchmark.measure import Measurement, Row, progress
+from scripts.benchmark.rebuild import measure_rebuilds
 from scripts.benchmark.rules import measure_rules
 from scripts.benchmark.yardsticks import copy_rows, insert_one_row, load_decide_save
 from service.bootstrap import RunningLedger, open_ledger
@@ -31,10 +31,16 @@ def main() -> None:
         if options.dsn is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ledger-bench-")))
         if options.what == "rules":
-            asked = measure_rules(options.dsn, folder, options.events, 7 * options.runs)
-            print(rules.as_json(asked, options.events) if options.json else rules.as_markdown(asked, options.events))
+            events = options.events or EVENTS
+            asked = measure_rules(options.dsn, folder, events, 7 * options.runs)
+            print(rules.as_json(asked, events) if options.json else rules.as_markdown(asked, events))
             return
         schema = f"bench_{secrets.token_hex(4)}"
+        if options.what == "rebuild":
+            events = options.events or rebuild.EVENTS
+            told = measure_rebuilds(options.dsn, folder, schema, events, options.runs, 10 * options.seconds)
+            print(rebuild.as_json(*told) if options.json else rebuild.as_markdown(*told))
+            return
         # the debit rows measure the writer; followers are measured by their own rows
         running = stack.enter_context(open_ledger(options.dsn, data_folder=folder, schema=schema, following=False))
         rows = _measure(running, options.runs, options.seconds, options.history)
@@ -63,7 +69,7 @@ def _measure(running: RunningLedger, runs: int, seconds: int, history: int) -> l
     measured: dict[str, list[Measurement]] = {name: [] for name, *_ in plan}
     for run in range(runs):
         for name, _, _, measure in plan:
-            _progress(f"run {run + 1} of {runs}: {name}")
+            progress(f"run {run + 1} of {runs}: {name}")
             measured[name].append(measure())
     rows = [Row(name, measured[name], must, aim) for name, must, aim, _ in plan]
     return rows + _long_history(running, runs, seconds, history)
@@ -72,13 +78,13 @@ def _measure(running: RunningLedger, runs: int, seconds: int, history: int) -> l
 def _long_history(running: RunningLedger, runs: int, seconds: int, history: int) -> list[Row]:
     """The first debits on one lot against those after so many; a fresh lot is measured beside each, in turns."""
     old = Pools(running.ledger, 1)
-    _progress(f"{history:,} debits on one lot")
+    progress(f"{history:,} debits on one lot")
     for _ in range(max(1, history // LIST_LENGTH_MAX)):
         by_lists(old, LIST_LENGTH_MAX, 1)
     first: list[Measurement] = []
     later: list[Measurement] = []
     for run in range(2 * runs):
-        _progress(f"run {run + 1} of {2 * runs}: debits on a fresh lot and after {history:,}")
+        progress(f"run {run + 1} of {2 * runs}: debits on a fresh lot and after {history:,}")
         turns = [(first, Pools(running.ledger, 1)), (later, old)]
         for measured, pools in turns if run % 2 == 0 else reversed(turns):
             measured.append(by_callers(pools, 1, seconds))
@@ -153,18 +159,18 @@ def _as_json(rows: list[Row], version: str) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("debits", "rules"), default="debits", help="what to measure")
-    parser.add_argument("--events", type=int, default=EVENTS, help="of rules: the many events (default 10,000,000)")
+    parser.add_argument(
+        "what", nargs="?", choices=("debits", "rules", "rebuild"), default="debits", help="what to measure"
+    )
+    parser.add_argument(
+        "--events", type=int, help="of rules: the many events (default 10,000,000); of rebuild (default 5,000,000)"
+    )
     parser.add_argument("--dsn", help="a PostgreSQL 15 or later; default: an embedded one")
     parser.add_argument("--runs", type=int, default=3, help="runs of each row; the table shows medians (default 3)")
     parser.add_argument("--seconds", type=int, default=3, help="length of a run of one row (default 3)")
     parser.add_argument("--history", type=int, default=HISTORY, help="debits on one lot before the last row")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a Markdown table")
     return parser.parse_args()
-
-
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _machine() -> str:

@@ -1,6 +1,7 @@
 """One measurement: how many in how long, and how long each took."""
 
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,3 +50,8 @@ class Row:
         if self.per_second < self.must:
             return "below must"
         return "aim" if self.aim is not None and self.per_second >= self.aim else "must"
+
+
+def progress(text: str) -> None:
+    """Tell on stderr what is measured now."""
+    print(text, file=sys.stderr, flush=True)

@@ -9,7 +9,6 @@ import json
 import random
 import secrets
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ from ledger.store.database import Role
 from projections.read_model import RULE_MODELS
 from projections.reading import CONNECTIONS_MAX
 from projections.runner import advance
+from scripts.benchmark.measure import progress
 from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
 from service.reads import Threads
@@ -159,7 +159,7 @@ def _write(running: RunningLedger, events: int) -> None:
         for first in range(1, events + 1, EVENTS_AT_ONCE):
             last = min(first + EVENTS_AT_ONCE - 1, events)
             connection.execute(USES, given | {"first": first, "last": last})
-            _progress(f"{last:,} of {events:,} uses written")
+            progress(f"{last:,} of {events:,} uses written")
     running.set_clock(END)
     rules = [
         DefineAllocationRule(
@@ -176,7 +176,7 @@ def _write(running: RunningLedger, events: int) -> None:
             begun = time.perf_counter()
             while advance(connection, model, window_events=WINDOW_EVENTS):
                 pass
-            _progress(f"{model.name} folded in {time.perf_counter() - begun:.0f} s")
+            progress(f"{model.name} folded in {time.perf_counter() - begun:.0f} s")
     with running.database.connect(Role.OWNER) as connection:
         connection.execute("VACUUM ANALYZE events")
         for model in RULE_MODELS:
@@ -209,7 +209,3 @@ def as_json(asked: Sequence[Asked], events: int) -> str:
 
 def _verdict(ratio: float) -> str:
     return "must" if ratio <= RATIO_MAX else "below must"
-
-
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from ledger.domain.instants import Instant, instant_from_text, instant_text
 from ledger.domain.values import Actor, ActorKind, Kind, text_of
 from ledger.store.database import Database, UnusableDatabase
 from projections.lots.queries import LotsFilter, LotStatus
+from service.access import IdentityForbidden
 from service.bootstrap import RunningLedger, open_ledger
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, running_dsn
 from service.refusals import Exit, Told, told
@@ -28,6 +29,8 @@ Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 UNUSABLE = (SettingsError, UnusableDatabase, EmbeddedPostgresError)
 SETTLED_POOLS_MAX = 1000
+NO_ROLE = "permission denied to set role"
+"""What the server says to an account that may not take a role of the ledger."""
 CLI_WORDS = {
     "holder": "--customer",
     "currency": "--currency",
@@ -219,16 +222,21 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _write_no_more()  # whoever read us has gone, as `head` does
         return Exit.DONE
-    except UNUSABLE as error:
-        return _complain("Unusable", str(error), {}, Exit.USAGE, as_json)
     except OSError as error:  # a disk that is full, say
         _write_no_more()
         return _complain("Fault", str(error), {}, Exit.FAULT, as_json)
     except Exception as error:
-        problem = _told(error)
-        if problem is None:
-            raise
-        return _complain(problem.code, problem.message, problem.facts, problem.answer.exit, as_json)
+        return complain(error, as_json)
+
+
+def complain(error: Exception, as_json: bool) -> int:
+    """Say what went wrong; returns the exit code. A fault of ours is raised again."""
+    if isinstance(error, UNUSABLE):
+        return _complain("Unusable", str(error), {}, Exit.USAGE, as_json)
+    problem = _told(error)
+    if problem is None:
+        raise error
+    return _complain(problem.code, problem.message, problem.facts, problem.answer.exit, as_json)
 
 
 def _write_no_more() -> None:
@@ -238,6 +246,9 @@ def _write_no_more() -> None:
 
 def _told(error: Exception) -> Told | None:
     problem = told(error, CLI_WORDS)
+    if problem is not None and isinstance(error, psycopg.OperationalError) and NO_ROLE in str(error):
+        reason = f"this account may not do that: {str(error).strip().splitlines()[-1].strip()}"
+        return Told(IdentityForbidden.code, reason, {}, problem.answer._replace(exit=Exit.FORBIDDEN))
     if problem is not None and isinstance(error, psycopg.OperationalError):
         return problem._replace(message=f"{problem.message}: {str(error).strip()}")
     return problem
@@ -262,5 +273,5 @@ def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return instant_text(value)
     if isinstance(value, Decimal):
-        return str(value)
+        return f"{value:f}"
     raise TypeError(f"{value!r} is not for JSON")

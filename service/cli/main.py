@@ -12,9 +12,11 @@ from service.cli.credits import credits_group
 from service.cli.execution_credits import execution_credits_group
 from service.cli.frame import ExampledGroup, database_here, now_of, run, show, table, with_json, with_ledger
 from service.cli.grants import grants_group
+from service.cli.projections import projections_group
 from service.cli.recharge import recharge_group
 from service.cli.rules import rules_group
 from service.cli.schedules import schedules_group
+from service.cli.verification import verify_command
 from service.demo import tell_demo
 from service.doctor import Finding, examine
 from service.refusals import Exit
@@ -158,6 +160,8 @@ cli.add_command(schedules_group)
 cli.add_command(recharge_group)
 cli.add_command(execution_credits_group)
 cli.add_command(rules_group)
+projections_group.add_command(verify_command)
+cli.add_command(projections_group)
 
 
 def main() -> None:

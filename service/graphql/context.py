@@ -59,6 +59,8 @@ class RequestContext:
     execution_rate: RateLimit
     operation_name: str | None = None
     wrote: int = 0
+    refused: set[str] = field(default_factory=set)
+    """Codes of the refusals of its commands, also of those that an answer's data tells."""
     points: int = 0
     """How many points of usage this request has asked for."""
     transactions_loaded: int = 0
@@ -93,7 +95,11 @@ class RequestContext:
     async def carry_out(self, build: Callable[[], Command]) -> Receipt:
         """Carry out a command in the caller's name. Refuses: IdentityForbidden, and as the command does."""
         self.caller.require(Right.WRITE)
-        receipt = await self.ledger.execute(self._own(build))
+        try:
+            receipt = await self.ledger.execute(self._own(build))
+        except (Refusal, LedgerUnavailable) as refusal:
+            self.refused.add(refusal.code)
+            raise
         self.wrote = max(self.wrote, receipt.position)
         await self.reads.look_again(self.wrote)  # a snapshot of before would not have it
         return receipt
@@ -118,6 +124,7 @@ class RequestContext:
         positions = [outcome.position for outcome in carried_out if isinstance(outcome, Receipt)]
         self.wrote = max([self.wrote, *positions])
         await self.reads.look_again(self.wrote)
+        self.refused |= {outcome.code for outcome in outcomes.values() if not isinstance(outcome, Receipt)}
         return [outcomes[index] for index in range(len(builds))]
 
     def _own(self, build: Callable[[], Command]) -> Command:

@@ -65,7 +65,8 @@ async def graphql(request: Request, parts: Parts, schema: LedgerSchema) -> Respo
         body: dict[str, Any] = {"data": data}
         if errors:
             body["errors"] = [_wire(error, problem) for error, problem in zip(result.errors or [], errors, strict=True)]
-            request.state.facts["codes"] = sorted({problem.code for problem in errors})
+        if errors or context.refused:
+            request.state.facts["codes"] = sorted({problem.code for problem in errors} | context.refused)
     except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError) as error:
         return refused(request, bad("operationName", f"must name an operation: {error}"))
     except RecursionError:

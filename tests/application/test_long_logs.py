@@ -27,7 +27,8 @@ from ledger.store.database import Database, Role
 from projections.balances.queries import pool_balance
 from projections.read_model import BALANCES, READ_MODELS
 from projections.reading import Reader
-from projections.runner import Runner, advance, prepare
+from projections.registry import prepare
+from projections.runner import Runner, advance
 from tests.conftest import START, Hands
 
 ACME = PoolKey(Kind.CREDIT_GRANT, "acme", "c", None)

@@ -14,7 +14,8 @@ from ledger.store.database import Database, Role
 from ledger.store.migrate import migrate
 from projections.read_model import READ_MODELS, ReadModel
 from projections.reading import Reader, Snapshot
-from projections.runner import advance, prepare
+from projections.registry import prepare
+from projections.runner import advance
 from tests.conftest import Hands, drop
 
 

@@ -119,7 +119,7 @@ def test_the_rules_at_any_position_are_those_that_the_log_tells_of_in_order_of_c
 
 def test_the_order_of_names_is_the_same_whatever_the_servers_locale(followed: Followed) -> None:
     with followed.at_head([ALLOCATION_RULES]) as snapshot:
-        ordered = snapshot.one(ALLOCATION_RULES.sql("SELECT pg_collation_for(max(name)) AS by FROM {table}"), {})
+        ordered = snapshot.one(ALLOCATION_RULES, "SELECT pg_collation_for(max(name)) AS by FROM {table}", {})
     assert ordered == {"by": '"C"'}
 
 

@@ -50,7 +50,8 @@ from projections.execution_credits.queries import (
 from projections.paging import NumberedPage
 from projections.read_model import EXECUTION_CREDITS
 from projections.reading import Snapshot
-from projections.runner import advance, prepare
+from projections.registry import prepare
+from projections.runner import advance
 from tests.conftest import START, Hands, drop
 from tests.domain.scenario import MICROSECOND
 from tests.history import HOLDERS, Play, holders, rollups, which, whole
@@ -91,7 +92,9 @@ class Played(NamedTuple):
 
 
 def at(connection: Connection[DictRow], now: Instant) -> Snapshot:
-    return Snapshot(connection, position=0, positions={}, stale=False, now=now)
+    return Snapshot(
+        connection, {EXECUTION_CREDITS.name: EXECUTION_CREDITS}, position=0, positions={}, stale=False, now=now
+    )
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import pytest
 
 from ledger.store.database import Database, Role
 from projections.read_model import READ_MODELS, ReadModel
-from projections.runner import WINDOW_EVENTS_MAX, prepare
+from projections.registry import prepare
+from projections.runner import WINDOW_EVENTS_MAX
 
 Node = dict[str, Any]
 

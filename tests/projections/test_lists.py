@@ -38,7 +38,8 @@ from projections.lots.queries import (
 from projections.paging import Page, Window
 from projections.read_model import ENTRIES, READ_MODELS
 from projections.reading import Reader, Snapshot
-from projections.runner import advance, prepare
+from projections.registry import prepare
+from projections.runner import advance
 from projections.schedules.queries import schedules_of
 from tests.conftest import Hands, drop
 from tests.history import HOLDERS, Play, histories

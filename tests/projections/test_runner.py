@@ -1,5 +1,7 @@
 """Following the log: own writes are read, runners do not get in each other's way, a broken model stops alone."""
 
+from collections.abc import Sequence
+
 import pytest
 from psycopg import Connection
 from psycopg.rows import DictRow
@@ -15,7 +17,8 @@ from projections.entries.queries import statement_of_pool
 from projections.lots.queries import LotStatus, lots_of_pool
 from projections.read_model import BALANCES, LOTS, READ_MODELS, ReadModel
 from projections.reading import Reader
-from projections.runner import Runner, advance, advance_together, prepare
+from projections.registry import prepare
+from projections.runner import Runner, advance, advance_together
 from tests.conftest import Hands
 
 ACME = PoolKey(Kind.CREDIT_GRANT, "acme", "credits", None)
@@ -88,8 +91,8 @@ def test_a_runner_that_was_overtaken_undoes_its_fold(books: BlockingLedger, data
     class Slow(ReadModel):
         """Balances, on a machine that sleeps after the fold while somebody else moves the position on."""
 
-        def fold(self, connection: Connection[DictRow], after: int, until: int) -> None:
-            super().fold(connection, after, until)
+        def fold(self, connection: Connection[DictRow], after: int, until: int, skips: Sequence[int] = ()) -> None:
+            super().fold(connection, after, until, skips)
             fast.execute("UPDATE projections SET position = %s WHERE name = 'balances'", [until])
 
     with database.connect(Role.PROJECTOR) as slow, database.connect(Role.PROJECTOR) as fast:
@@ -103,8 +106,8 @@ def test_a_little_is_folded_into_all_models_at_once_or_into_none(books: Blocking
     class Overtaken(ReadModel):
         """Balances, whose position somebody else moves on after the fold."""
 
-        def fold(self, connection: Connection[DictRow], after: int, until: int) -> None:
-            super().fold(connection, after, until)
+        def fold(self, connection: Connection[DictRow], after: int, until: int, skips: Sequence[int] = ()) -> None:
+            super().fold(connection, after, until, skips)
             fast.execute("UPDATE projections SET position = %s WHERE name = 'balances'", [until])
 
     def positions() -> set[int]:

@@ -24,7 +24,8 @@ from ledger.store.documents import load_documents
 from ledger.store.sql import statement
 from projections.read_model import USAGE
 from projections.reading import Reader, Snapshot
-from projections.runner import advance, prepare
+from projections.registry import prepare
+from projections.runner import advance
 from projections.usage.queries import UsageFilter, sets_used, usage_series
 from projections.usage.windows import (
     DAY,

@@ -6,18 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from ledger.store.database import Database
-from ledger.store.migrate import migrate
-from tests.conftest import drop
 from tests.service.serving import Service, serving
-
-
-@pytest.fixture(scope="module")
-def schema(server_dsn: str) -> Iterator[Database]:
-    """A migrated, empty ledger in a schema of its own."""
-    database = Database(server_dsn, f"t_{secrets.token_hex(6)}")
-    migrate(database)
-    yield database
-    drop(database)
 
 
 @pytest.fixture(scope="module")

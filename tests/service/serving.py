@@ -6,12 +6,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import httpx
+
+from tests.service.forking import forked
 
 COMMAND = Path(sys.executable).with_name("credit-ledger")
 KEY = "the-admin-key-of-the-tests"
@@ -28,32 +31,38 @@ def environment(**settings: str) -> dict[str, str]:
 
 def command(*arguments: str, cwd: Path | None = None, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run `credit-ledger` to its end."""
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=cwd,
-        env=environment(**settings),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=ANSWER_SECONDS_MAX,
-    )
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = forked(arguments, environment(**settings), cwd=cwd, stdout=out.fileno(), stderr=err.fileno())
+        code = exit_code(process)
+        process.close()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
+
+
+def exit_code(process: ForkServerProcess) -> int:
+    """The exit code of a process, once it has ended; fails, and ends it, after a time that is long for it."""
+    process.join(ANSWER_SECONDS_MAX)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"the process did not end in {ANSWER_SECONDS_MAX} s")
+    return process.exitcode
 
 
 class Service:
     """A running service."""
 
-    def __init__(self, process: "subprocess.Popen[str]", log: Path, key: str) -> None:
-        self.process = process
+    def __init__(self, process: ForkServerProcess, stdout: TextIO, log: Path, key: str) -> None:
         self.key = key
+        self._process = process
+        self._stdout = stdout
         self._log = log
         self.said: list[str] = []
         self.url = self._address()
         self.http = httpx.Client(base_url=self.url, headers={"X-API-KEY": key}, timeout=ANSWER_SECONDS_MAX)
 
     def _address(self) -> str:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._stdout:
             self.said.append(line.rstrip("\n"))
             if line.startswith("address:"):
                 return line.split()[1]
@@ -86,9 +95,10 @@ class Service:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; returns the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(timeout=ANSWER_SECONDS_MAX)
+        if self._process.exitcode is None and self._process.pid is not None:
+            with suppress(ProcessLookupError):  # it may just have ended by itself
+                os.kill(self._process.pid, number)
+        return exit_code(self._process)
 
     def __enter__(self) -> Self:
         return self
@@ -99,8 +109,7 @@ class Service:
         if hasattr(self, "http"):
             self.http.close()
         self.end()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self._process.close()
 
 
 @contextmanager
@@ -109,15 +118,12 @@ def serving(*arguments: str, key: str = KEY, cwd: Path | None = None, **settings
     given = {"port": "0", "admin_key": key} | settings
     with tempfile.TemporaryDirectory(prefix="ledger-log-") as folder:
         log = Path(folder, "log")
-        with log.open("ab") as stderr:  # a pipe that nobody reads would stop the service when it is full
-            process = subprocess.Popen(
-                [COMMAND, "serve", *arguments],
-                cwd=cwd,
-                env=environment(**given),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-            )
-        with Service(process, log, key) as service:
-            yield service
+        reading, writing = os.pipe()
+        with open(reading) as stdout:
+            with log.open("ab") as stderr:  # a pipe that nobody reads would stop the service when it is full
+                process = forked(
+                    ["serve", *arguments], environment(**given), cwd=cwd, stdout=writing, stderr=stderr.fileno()
+                )
+            os.close(writing)
+            with Service(process, stdout, log, key) as service:
+                yield service

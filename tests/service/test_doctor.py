@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ledger.application import BlockingLedger, CreditLedger, InvoiceTold, Receipt, RechargePool, RecordThreshold
@@ -18,7 +19,8 @@ from ledger.store.clock import settable_clock
 from ledger.store.database import Database, Role
 from ledger.store.migrate import migrate
 from projections.read_model import READ_MODELS
-from projections.runner import advance, prepare
+from projections.registry import prepare
+from projections.runner import advance
 from service.doctor import CHECKS, Finding, examine
 from tests.conftest import START, Hands, drop
 from tests.history import Play, histories
@@ -184,26 +186,50 @@ def reached(books: BlockingLedger, rule: Receipt, by: Receipt, month: str, used:
     )  # fmt: skip
 
 
+COLUMNS = """
+string_agg(quote_ident(attname), ', ' ORDER BY attnum)
+FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+"""
+
+
 @contextmanager
 def harmed(database: Database, table: str | None, *statements: str) -> Iterator[None]:
     """Run statements as a superuser whom no trigger stops; afterwards the table has its rows back."""
-    with psycopg.connect(database.conninfo(None), autocommit=True) as connection:
-        connection.execute("SET session_replication_role = replica")
-        if table is not None:
-            connection.execute(f"CREATE TEMP TABLE kept AS SELECT * FROM {table}".encode())
-        try:
-            for text in statements:
-                connection.execute(text.encode())
-            yield
-        finally:
-            if table is not None:
-                connection.execute(f"DELETE FROM {table}".encode())
-                connection.execute(f"INSERT INTO {table} SELECT * FROM kept".encode())
+    with superuser(database) as connection, kept(connection, table):
+        for text in statements:
+            connection.execute(text.encode())
+        yield
+
+
+@contextmanager
+def superuser(database: Database) -> Iterator[Connection]:
+    """A session in which no trigger fires."""
+    with psycopg.connect(database.conninfo(None, session_replication_role="replica"), autocommit=True) as connection:
+        yield connection
+
+
+@contextmanager
+def kept(connection: Connection, table: str | None) -> Iterator[None]:
+    """Whatever happens to the rows of a table meanwhile, afterwards it has them back."""
+    if table is None:
+        yield
+        return
+    columns = answer(connection, f"SELECT {COLUMNS.format(table=table)}")
+    connection.execute(f"CREATE TEMP TABLE kept AS SELECT {columns} FROM {table}".encode())
+    try:
+        yield
+    finally:
+        connection.execute(f"DELETE FROM {table}".encode())
+        connection.execute(f"INSERT INTO {table} ({columns}) SELECT * FROM kept".encode())
 
 
 def asked(database: Database, query: str) -> str:
-    with psycopg.connect(database.conninfo(None)) as connection:
-        row = connection.execute(query.encode()).fetchone()
+    with superuser(database) as connection:
+        return answer(connection, query)
+
+
+def answer(connection: Connection, query: str) -> str:
+    row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return str(row[0])
 
@@ -220,10 +246,13 @@ class Fault(NamedTuple):
     also: tuple[str, ...] = ()
 
     def is_found_in(self, database: Database) -> None:
-        row = asked(database, f"SELECT {self.row} LIMIT 1")
-        named = asked(database, "SELECT " + self.named.format(row=row))
-        with harmed(database, self.table, self.harm.format(row=row)):
+        with superuser(database) as connection, kept(connection, self.table):
+            row = answer(connection, f"SELECT {self.row} LIMIT 1")
+            named = answer(connection, "SELECT " + self.named.format(row=row))
+            connection.execute(self.harm.format(row=row).encode())
             found = sick(database)
+        if self.table == "events":  # then rows that were folded before may not be what it says
+            found.pop("read-model-rows", None)
         assert set(found) == {self.check, *self.also}
         assert named in found[self.check]
 

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ledger.store import database as addresses
 from ledger.store.database import Database, Role
 from ledger.store.migrate import migrate
+from projections.read_model import LOTS
 from service.doctor import CHECKS, examine
 from service.embedded_postgres import EmbeddedPostgres
 from tests.conftest import drop
@@ -41,6 +42,7 @@ class Change(NamedTuple):
     also: frozenset[str] = frozenset()
 
 
+TABLE_OF_LOTS = f"{LOTS.name}_{LOTS.build}"
 TRIGGER = "CREATE TRIGGER events_are_never_changed BEFORE {acts} ON events EXECUTE FUNCTION refuse_change()"
 DROP_TRIGGER = "DROP TRIGGER events_are_never_changed ON events"
 WHOLE_TRIGGER = TRIGGER.replace("{acts}", "UPDATE OR DELETE OR TRUNCATE")
@@ -96,7 +98,7 @@ CHANGES = [
     Change(
         "lot-law", f"ALTER TABLE events DROP CONSTRAINT events_lot_law; {OVERDRAW.format(by=1000)}",
         f"{OVERDRAW.format(by=-1000)}; ALTER TABLE events ADD CONSTRAINT events_lot_law CHECK ({LOT_LAW})",
-        "has the balance -", frozenset({"open-lots"}),
+        "has the balance -", frozenset({"open-lots", "read-model-rows"}),
     ),
     Change(
         "documents", "ALTER TABLE documents RENAME TO gone", "ALTER TABLE gone RENAME TO documents",
@@ -105,6 +107,17 @@ CHANGES = [
     Change(
         "migrations", "ALTER TABLE migrations RENAME TO gone", "ALTER TABLE gone RENAME TO migrations",
         'relation "migrations" does not exist',
+    ),
+    Change(
+        "read-models", f"ALTER TABLE {TABLE_OF_LOTS} RENAME TO gone", f"ALTER TABLE gone RENAME TO {TABLE_OF_LOTS}",
+        "has lost its table", frozenset({"read-model-rows"}),
+    ),
+    Change(  # whoever reads the claims loses the session, and the checks behind this one get another
+        "claims",
+        "ALTER TABLE claims RENAME TO gone; CREATE FUNCTION end_session() RETURNS boolean SECURITY DEFINER LANGUAGE sql"
+        " AS 'SELECT pg_terminate_backend(pg_backend_pid())'; CREATE VIEW claims AS SELECT * FROM gone"
+        " WHERE end_session(); GRANT SELECT ON claims TO {writer}",
+        "DROP VIEW claims; DROP FUNCTION end_session; ALTER TABLE gone RENAME TO claims", "terminating connection",
     ),
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ledger.store.database import Database
-from projections.read_model import READ_MODELS
+from projections.read_model import LOTS, READ_MODELS
 from tests.service.test_doctor import Fault, lived_ledger
 
 OPEN = "open_lots WHERE kind = 'CREDIT_GRANT'"
@@ -25,6 +25,7 @@ LISTS = ("LIVE_EXECUTION_CREDIT", "SCHEDULED_PART", "AUTO_RECHARGE", "RECHARGE",
 SOLE = "stream_id FROM claims WHERE kind = '{kind}' GROUP BY stream_id HAVING count(*) = 1"
 SECOND_RULE = "stream_id FROM claims WHERE kind = 'THRESHOLD' GROUP BY stream_id HAVING count(*) = 2"
 """A rule that was removed, whose threshold was reached in two months."""
+TABLE_OF_LOTS = f"{LOTS.name}_{LOTS.build}"
 FIRST_MODEL = f"'Read model {READ_MODELS[0].name} '"
 MISSING = "'00000000-0000-0000-0000-000000000000'"
 
@@ -227,6 +228,15 @@ FAULTS = [
     *(
         Fault("read-models", "projections", "name FROM projections", f"UPDATE projections SET {change}", FIRST_MODEL)
         for change in ("error = 'division by zero'", "position = position + 1")
+    ),
+    Fault(
+        "read-model-rows", TABLE_OF_LOTS, f"lot FROM {TABLE_OF_LOTS}",
+        f"UPDATE {TABLE_OF_LOTS} SET granted = granted + 1, used = used + 1 WHERE lot = '{{row}}'",
+        "'lot={row}: granted is '",
+    ),
+    Fault(
+        "read-model-rows", TABLE_OF_LOTS, f"lot FROM {TABLE_OF_LOTS}",
+        f"DELETE FROM {TABLE_OF_LOTS} WHERE lot = '{{row}}'", "'lot={row} is missing'",
     ),
     Fault(
         "clock", "test_clock", "max(position) FROM events",

@@ -580,7 +580,7 @@ def test_every_fall_below_is_met_by_one_recharge_though_the_worker_is_killed_aga
         with ExitStack() as stack:
             threads = stack.enter_context(ThreadPoolExecutor(THREADS))
             using = [threads.submit(use_up, service, "acme", number, lambda: None, 12) for number in range(THREADS)]
-            seconds = 1.0  # each worker lives a little longer than the one before: a slow machine gets on too
+            seconds = 0.1  # each worker lives a little longer than the one before: a slow machine gets on too
             while not all(client.done() for client in using):
                 with working(database) as worker:
                     eventually(lambda: all(client.done() for client in using), seconds * chance.uniform(1, 3))

@@ -21,6 +21,7 @@ from ledger.domain.events import Expired
 from ledger.domain.instants import instant_text
 from ledger.store.database import Database, Role
 from tests.conftest import START, Hands
+from tests.service.forking import forked
 from tests.service.load import (
     CONSUME,
     HOLDER,
@@ -31,7 +32,7 @@ from tests.service.load import (
     issue,
     processes_of,
 )
-from tests.service.serving import ANSWER_SECONDS_MAX, COMMAND, Service, environment, serving
+from tests.service.serving import ANSWER_SECONDS_MAX, COMMAND, Service, environment, exit_code, serving
 
 CREATE = "mutation ($input: CreditGrantInput!) { createCreditGrant(input: $input) { id expireAt } }"
 LIST = """
@@ -40,25 +41,20 @@ query ($customer: String!) { creditGrants(input: {customerId: $customer}) { edge
 
 
 @contextmanager
-def working(database: Database, **settings: str) -> Iterator[tuple["subprocess.Popen[str]", IO[str]]]:
-    """`credit-ledger worker` on a ledger, once it works, and its log; ended in good order afterwards."""
+def working(database: Database, **settings: str) -> Iterator[IO[str]]:
+    """`credit-ledger worker` on a ledger, once it works: its log. It is ended in good order afterwards."""
+    given = environment(database_url=database.dsn, schema=database.schema, **settings)
     with tempfile.NamedTemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            [COMMAND, "worker"],
-            env=environment(database_url=database.dsn, schema=database.schema, **settings),
-            stdin=subprocess.DEVNULL,
-            stderr=log,
-            text=True,
-        )
+        process = forked(["worker"], given, cwd=None, stdout=log.fileno(), stderr=log.fileno())
         try:
             with Path(log.name).open() as said:
-                assert eventually(lambda: "working" in said.readline() or process.poll() is not None, 30)
+                assert eventually(lambda: "working" in said.readline() or process.exitcode is not None, 30)
                 said.seek(0)
-                assert process.poll() is None, said.read()
-                yield process, said
+                assert process.exitcode is None, said.read()
+                yield said
         finally:
             process.terminate()
-            assert process.wait(ANSWER_SECONDS_MAX) == 0
+            assert exit_code(process) == 0
 
 
 def create(service: Service, customer: str, **given: Any) -> dict[str, Any]:
@@ -133,7 +129,7 @@ def test_what_falls_due_is_written_by_the_worker_at_its_instant_though_nobody_as
 
 
 def test_on_the_real_clock_a_lapse_is_written_when_its_instant_has_come(database: Database) -> None:
-    with working(database) as (_, log), serving(database_url=database.dsn, schema=database.schema) as service:
+    with working(database) as log, serving(database_url=database.dsn, schema=database.schema) as service:
         with database.connect(Role.WRITER) as connection:
             row = connection.execute("SELECT clock_timestamp() AS now").fetchone()
         assert row is not None

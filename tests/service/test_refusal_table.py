@@ -32,6 +32,7 @@ from service.refusals import (
 SAMPLES: dict[object, Any] = {
     str: "some-text",
     int: 7_500_000_000,
+    int | None: 7_500_000_000,
     bool: True,
     tuple[str, ...]: ("amount", "holder"),
     tuple[tuple[str, str], ...]: (("amount", "must be above zero"), ("holder", "is not known")),

@@ -29,7 +29,7 @@ from tests.service.rules import Rules
 from tests.service.serving import KEY, serving
 
 EXPORTED = Path(__file__).parent.parent.parent / "docs" / "contracts" / "openapi.json"
-OTHER_DOORS = {"/graphql", "/livez", "/readyz", "/test/clock"}
+OTHER_DOORS = {"/graphql", "/livez", "/metrics", "/ops/projections", "/readyz", "/test/clock"}
 POSITIONS, REACHED = "^[0-9]{1,18}$", "^0{0,17}[0-3]$"
 """Which positions may be named, and which of them there are: for another the answer rightly is 503, in its time."""
 UNSAYABLE = {

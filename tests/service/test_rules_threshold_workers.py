@@ -9,7 +9,7 @@ from typing import Any
 from ledger.application import BlockingLedger
 from ledger.store.database import Database, Role
 from projections.read_model import ALLOCATION_RULES, READ_MODELS
-from projections.runner import prepare
+from projections.registry import prepare
 from tests.conftest import Hands
 from tests.service.load import eventually
 from tests.service.rules import Rules
@@ -127,7 +127,7 @@ def test_a_worker_that_is_ahead_of_the_read_models_says_so_and_waits_for_them(
                 return told.get("threshold")
 
             assert eventually(lambda: problem() is not None, SECONDS_MAX)
-            assert problem() == "PositionNotReached: position 2 is not reached yet; the read model is at 0"
+            assert problem() == "PositionNotReached: position 2 is not reached yet; the read model is at 1"
             assert recorded(database) == []
             connection.execute(ALLOCATION_RULES.sql("ALTER TABLE {table} DROP CONSTRAINT broken"))
             assert len(everything_is_told(database)) == 1

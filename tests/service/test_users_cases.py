@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from ledger.application import CreditLedger, IssueGrant, Receipt
+from ledger.application import IssueGrant, Receipt
 from ledger.domain.values import GrantType
 from ledger.store.clock import set_test_clock, settable_clock
 from ledger.store.database import Database, Role
+from service.bootstrap import open_ledger
 from tests.service.serving import ANSWER_SECONDS_MAX, Service, serving
 
 CREATE = "mutation ($input: CreditGrantInput!) { createCreditGrant(input: $input) { id status } }"
@@ -410,9 +411,9 @@ def issue_many(database: Database, customer: str, count: int) -> str:
     """Grants of 1 credit in one pool, of which one in the midst ends a day earlier; returns that one's id."""
     ends = datetime.fromisoformat("2095-01-02T00:00:00Z")
     earlier = ""
-    with CreditLedger(database, clock=settable_clock()) as ledger:
+    with open_ledger(database.dsn, schema=database.schema, clock=settable_clock(), following=False) as running:
         for start in range(0, count, 2000):
-            outcomes = ledger.execute_many_blocking(
+            outcomes = running.ledger.execute_many_blocking(
                 IssueGrant(
                     holder=customer, currency="credits", amount=1, display_name="g", grant_type=GrantType.PAID,
                     cost=Decimal(0), cost_currency="USD", priority=Decimal(50),

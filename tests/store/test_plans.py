@@ -1,7 +1,7 @@
 """What is asked while others wait goes through an index, whatever the history and the statistics."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from ledger.application import BlockingLedger, ConsumeCredits, IssueGrant, OpenExecutionCredit
+from ledger.application import BlockingLedger, ConsumeCredits, CreditLedger, IssueGrant, OpenExecutionCredit
 from ledger.application.batches import INDEX_PLANS_ONLY
 from ledger.application.ledger import accepted
 from ledger.domain.credits import UNITS_PER_CREDIT
@@ -28,8 +28,9 @@ from projections.execution_credits.queries import (
 from projections.paging import NumberedPage
 from projections.read_model import EXECUTION_CREDITS
 from projections.reading import Snapshot
-from projections.runner import advance, prepare
-from tests.conftest import START
+from projections.registry import prepare
+from projections.runner import advance
+from tests.conftest import START, migrated
 
 UUID = "018f0000-0000-7000-8000-000000000001"
 QUESTIONS: dict[str, Any] = {
@@ -49,21 +50,31 @@ QUESTIONS: dict[str, Any] = {
     "release_claims": {"kinds": ["RULE_NAME"], "values": ["rule"], "streams": [UUID]},
     "thresholds_reached": None,
 }
+TABLES = ("events", "idempotency", "open_lots", "claims", "due")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["no statistics", "analysed"])
+def used(request: pytest.FixtureRequest, server_dsn: str) -> Iterator[Database]:
+    """A ledger with many debits. Nobody gathers statistics of it but the fixture."""
+    with migrated(server_dsn) as database:
+        with database.connect(Role.OWNER) as connection:
+            for table in TABLES:
+                connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)".encode())
+        with CreditLedger(database) as ledger:
+            books = BlockingLedger(ledger)
+            books.issue_grant(holder="acme", currency="c", amount=10**6, display_name="g", grant_type="PAID")
+            books.consume_many(
+                [ConsumeCredits(holder="acme", currency="c", amount=1, idempotency_key=str(key)) for key in range(2000)]
+            )
+        if request.param:
+            with database.connect(Role.OWNER) as connection:
+                connection.execute(f"ANALYZE {', '.join(TABLES)}".encode())
+        yield database
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-@pytest.mark.parametrize("analysed", [False, True])
-def test_the_writers_questions_scan_no_table(
-    books: BlockingLedger, database: Database, name: str, analysed: bool
-) -> None:
-    books.issue_grant(holder="acme", currency="c", amount=10**6, display_name="g", grant_type="PAID")
-    books.consume_many(
-        [ConsumeCredits(holder="acme", currency="c", amount=1, idempotency_key=str(key)) for key in range(2000)]
-    )
-    with database.connect(Role.OWNER) as connection:
-        if analysed:
-            connection.execute("ANALYZE events; ANALYZE idempotency; ANALYZE open_lots; ANALYZE claims; ANALYZE due")
-    with database.connect(Role.WRITER, **INDEX_PLANS_ONLY) as connection:
+def test_the_writers_questions_scan_no_table(used: Database, name: str) -> None:
+    with used.connect(Role.WRITER, **INDEX_PLANS_ONLY) as connection:
         plan = connection.execute("EXPLAIN " + query(name), QUESTIONS[name]).fetchall()
     lines = [row["QUERY PLAN"] for row in plan]
     assert not [line for line in lines if "Seq Scan" in line and "log_meta" not in line], "\n".join(lines)
@@ -123,7 +134,8 @@ def test_questions_to_execution_credits_read_no_more_than_they_answer(asked: Ask
         with asked.database.connect(Role.PROJECTOR) as connection:
             connection.execute(EXECUTION_CREDITS.sql("ANALYZE {table}"))
     with asked.database.connect(Role.READER, max_parallel_workers_per_gather="0") as connection:
-        snapshot = Snapshot(connection, position=0, positions={}, stale=False, now=START)
+        builds = {EXECUTION_CREDITS.name: EXECUTION_CREDITS}
+        snapshot = Snapshot(connection, builds, position=0, positions={}, stale=False, now=START)
         read = partial(rows_read, connection)
         page, as_of = NumberedPage(3, 25), CreditVersion(asked.credit, 2000)
         [transactions] = transactions_of(connection, [as_of], page, rows_max=100).values()

@@ -1,0 +1,6 @@
+-- Whether a session holds what every runner holds as long as it lives.
+SELECT FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (classid::bigint << 32 | objid::bigint) = hashtextextended(current_schema(), 4)
+LIMIT 1

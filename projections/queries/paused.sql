@@ -1,0 +1,1 @@
+SELECT FROM projection_pauses WHERE name = %(name)s

@@ -1,0 +1,1 @@
+SELECT pg_advisory_unlock(hashtextextended(current_schema() || '.' || %(name)s, 3))

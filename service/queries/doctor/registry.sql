@@ -1,2 +1,0 @@
--- Whether any read model was ever begun.
-SELECT to_regclass('projections') IS NOT NULL AS there
