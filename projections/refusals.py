@@ -103,7 +103,7 @@ class TableMissing(Refusal):
 
 @dataclass(eq=False)
 class StillRead(Refusal):
-    """A transaction is open that may have begun to read what is to be dropped. Nothing was dropped."""
+    """A transaction is open that may have begun to read what is to be dropped. Of this read model nothing was."""
 
     code = "ProjectionStillRead"
     pid: int

@@ -108,12 +108,12 @@ def serving(connection: Connection[DictRow], models: Sequence[ReadModel]) -> lis
 
 def shadow_of(connection: Connection[DictRow], model: ReadModel) -> ReadModel | None:
     """The unfinished build of this version, if there is one."""
-    return _of_stage(connection, model, "shadow")
+    return _of_stage(connection, model, Stage.SHADOW)
 
 
 def kept_of(connection: Connection[DictRow], model: ReadModel) -> ReadModel | None:
     """The build that served before the present one, if it is still there."""
-    return _of_stage(connection, model, "kept")
+    return _of_stage(connection, model, Stage.KEPT)
 
 
 def position_of(connection: Connection[DictRow], model: ReadModel) -> int | None:
@@ -138,14 +138,14 @@ def all_skips(connection: Connection[DictRow]) -> list[Skip]:
     return [Skip(**row) for row in connection.execute(query("all_skips"))]
 
 
-def pause(connection: Connection[DictRow], name: str, *, at: Instant, by: str) -> bool:
-    """Nobody follows or rebuilds this read model until it is resumed; False if it was paused already."""
-    return connection.execute(query("pause"), {"name": name, "at": at, "by": by}).rowcount == 1
+def pause(connection: Connection[DictRow], name: str, *, at: Instant, by: str) -> None:
+    """Nobody follows or rebuilds this read model until it is resumed."""
+    connection.execute(query("pause"), {"name": name, "at": at, "by": by})
 
 
-def resume(connection: Connection[DictRow], name: str) -> bool:
-    """False if it was not paused."""
-    return connection.execute(query("resume"), {"name": name}).rowcount == 1
+def resume(connection: Connection[DictRow], name: str) -> None:
+    """Let it be followed and rebuilt again; of one that is not paused there is nothing to do."""
+    connection.execute(query("resume"), {"name": name})
 
 
 def paused(connection: Connection[DictRow], name: str) -> bool:
@@ -194,7 +194,7 @@ def _taken(connection: Connection[DictRow], model: ReadModel) -> bool:
     return connection.execute(query("taken"), values).fetchone() is not None
 
 
-def _of_stage(connection: Connection[DictRow], model: ReadModel, stage: str) -> ReadModel | None:
+def _of_stage(connection: Connection[DictRow], model: ReadModel, stage: Stage) -> ReadModel | None:
     named = {"name": model.name, "version": model.version, "stage": stage}
     row = connection.execute(query("of_stage"), named).fetchone()
     return None if row is None else model.built_as(row["build"])

@@ -1,9 +1,11 @@
 """Replay: read models folded a second time, in Python, event by event and by nothing but what the log's view tells."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, LiteralString, NamedTuple, TypeAlias, TypeVar
 
 from ledger.domain.credits import Credits
+from ledger.domain.events import Debited, Refunded
 from ledger.domain.instants import Instant
 from ledger.domain.values import DocumentId, LotId, StreamId, TransactionId
 
@@ -12,6 +14,7 @@ Key: TypeAlias = tuple[Any, ...]
 Rest: TypeAlias = tuple[Any, ...]
 """Its other values."""
 State = TypeVar("State")
+USES = frozenset({Debited.TOPIC, Refunded.TOPIC})
 OF_HOLDER: LiteralString = "hashtextextended(holder, 0)"
 
 
@@ -78,3 +81,19 @@ class Replay(Generic[State]):
     def rest(self, state: State) -> Rest:
         """The columns of a row behind its key."""
         raise NotImplementedError
+
+
+class LotReplay(Replay[State]):
+    """One whose rows tell what is used of a lot: what an event left out used, the lot's next one tells as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left_out: defaultdict[LotId, list[EventRow]] = defaultdict(list)
+
+    def leave_out(self, event: EventRow) -> None:
+        if event.lot is not None:
+            self._left_out[event.lot].append(event)
+
+    def left_out_before(self, event: EventRow) -> Sequence[EventRow]:
+        """What was left out of this event's lot since the last one that was not."""
+        return () if event.lot is None else self._left_out.pop(event.lot, ())

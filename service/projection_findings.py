@@ -64,11 +64,14 @@ def _fault_of(connection: Connection[DictRow], build: Known, status: ProjectionS
     if not has_table(connection, build.model):
         return f"has lost its table. Make it again: {mend}."
     if status.error is not None:
-        event = "" if status.error_position is None else f" before the event at position {status.error_position}"
+        event, leave_out = "", ""
+        if status.error_position is not None:
+            event = f" before the event at position {status.error_position}"
+            skip = f"credit-ledger projections skip {status.name} --position {status.error_position} --reason ..."
+            leave_out = f"; if the event is, {skip}"
         return (
             f"has stopped behind position {status.position}{event}: {' '.join(status.error.split())}. Reads answer "
-            f"from there. Mend the cause, and it goes on by itself; if the table is wrong, {mend}; if the event is, "
-            f"credit-ledger projections skip {status.name} --position {status.error_position} --reason ..."
+            f"from there. Mend the cause, and it goes on by itself; if the table is wrong, {mend}{leave_out}."
         )
     if status.position > status.head:
         return (

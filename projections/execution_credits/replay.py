@@ -9,8 +9,7 @@ from ledger.domain.credits import Credits, credits_from_column
 from ledger.domain.events import ExecutionCreditDefined, Granted
 from ledger.domain.instants import Instant, instant_from_text
 from ledger.domain.values import Cause, DocumentId, Kind, LotId
-from projections.lots.replay import USES
-from projections.replay import EventRow, Replay, Rest
+from projections.replay import USES, EventRow, LotReplay, Rest
 
 
 @dataclass(slots=True)
@@ -73,17 +72,9 @@ NAMES = tuple(field.name for field in fields(CreditState))
 row_of = attrgetter(*NAMES)
 
 
-class ExecutionCreditsReplay(Replay[CreditState]):
+class ExecutionCreditsReplay(LotReplay[CreditState]):
     columns = ("credit", *NAMES)
     part_of_row = "hashtextextended(company, 0)"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._left_out: dict[LotId, list[EventRow]] = {}
-
-    def leave_out(self, event: EventRow) -> None:
-        if event.lot is not None:
-            self._left_out.setdefault(event.lot, []).append(event)
 
     def take(self, stretch: Sequence[EventRow]) -> None:
         """A renewal counts at the period's beginning, and all that comes with it in one transaction."""
@@ -93,7 +84,7 @@ class ExecutionCreditsReplay(Replay[CreditState]):
             renews = any(event.cause == Cause.RENEWED for event in events)
             for event in events:
                 state = self.states.setdefault((event.stream_id,), CreditState(event.holder))
-                for left_out in self._left_out.pop(event.lot, ()) if event.lot is not None else ():
+                for left_out in self.left_out_before(event):
                     state.use(left_out)
                 state.follow(event, event.effective_at if renews else event.recorded_at)
 

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from ledger.domain.credits import Credits
-from ledger.domain.events import Debited, Refunded
 from ledger.domain.instants import FOREVER
 from projections.group_sets.queries import NO_GROUPS
 from projections.group_sets.replay import group_set_of
 from projections.group_usage.windows import LENGTHS, Grain
-from projections.replay import EventRow, Replay, Rest
+from projections.replay import USES, EventRow, Replay, Rest
 from projections.usage.windows import PointSize, unit_start
 
 TEN_MINUTES = LENGTHS[Grain.TEN_MINUTES]
-USES = frozenset({Debited.TOPIC, Refunded.TOPIC})
 
 
 class GroupUsageReplay(Replay[Credits]):

@@ -6,13 +6,11 @@ from operator import attrgetter
 from typing import Any
 
 from ledger.domain.credits import Credits, credits_of
-from ledger.domain.events import Debited, Expired, Granted, Refunded, Voided
+from ledger.domain.events import Expired, Granted, Voided
 from ledger.domain.instants import Instant
 from ledger.domain.lots import ENDS_FOR_GOOD
-from ledger.domain.values import Cause, DocumentId, LotId, StreamId
-from projections.replay import EventRow, Replay, Rest
-
-USES = frozenset({Debited.TOPIC, Refunded.TOPIC})
+from ledger.domain.values import Cause, DocumentId, StreamId
+from projections.replay import USES, EventRow, LotReplay, Rest
 
 
 @dataclass(slots=True)
@@ -98,16 +96,8 @@ NAMES = tuple(field.name for field in fields(LotState))
 row_of = attrgetter(*NAMES)
 
 
-class LotsReplay(Replay[LotState]):
+class LotsReplay(LotReplay[LotState]):
     columns = ("lot", *NAMES)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._left_out: dict[LotId, list[EventRow]] = {}
-
-    def leave_out(self, event: EventRow) -> None:
-        if event.lot is not None:
-            self._left_out.setdefault(event.lot, []).append(event)
 
     def take(self, stretch: Sequence[EventRow]) -> None:
         for event in stretch:
@@ -119,7 +109,7 @@ class LotsReplay(Replay[LotState]):
                 pool = (event.kind, event.holder, event.currency, event.resource)
                 state = LotState(event.stream_id, *pool, event.grant_type, first_position=event.position)
                 self.states[key] = state
-            for left_out in self._left_out.pop(event.lot, ()):
+            for left_out in self.left_out_before(event):
                 state.add(left_out)
             state.follow(event)
 

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from ledger.domain.credits import Credits
-from ledger.domain.events import Debited, Refunded
+from ledger.domain.events import Debited
 from ledger.domain.instants import FOREVER
 from ledger.domain.values import DocumentId, TransactionId
-from projections.replay import EventRow, Replay, Rest
+from projections.replay import USES, EventRow, Replay, Rest
 from projections.usage.queries import NO_DIMENSIONS
 from projections.usage.windows import HOUR, PointSize, unit_start
-
-USES = frozenset({Debited.TOPIC, Refunded.TOPIC})
 
 
 class UsageReplay(Replay[Credits]):

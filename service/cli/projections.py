@@ -32,7 +32,7 @@ WATCH_SECONDS = 1.0
 
 
 def with_database(function: Callable[..., Returned]) -> Callable[..., Returned]:
-    """Gives a command the settings' database, migrated and with its projections begun; nothing follows the log here."""
+    """Gives a command the settings' database, migrated; nothing follows the log here."""
 
     @functools.wraps(function)
     def opened(*arguments: Any, **options: Any) -> Returned:
@@ -140,7 +140,8 @@ def rebuild_command(database: Database, models: Sequence[ReadModel], dry_run: bo
                 with _told(as_json) as told:
                     done.append(rebuild(database, model, told))
             except Refusal as refusal:  # of this one alone: the others go on
-                ends = ends or complain(refusal, as_json)
+                ended = complain(refusal, as_json)
+                ends = ends or ended
                 continue
             if not as_json:
                 show(None, as_json, functools.partial(rebuilt_lines, done[-1]))
