@@ -1,7 +1,7 @@
 """The application: every route of the service, in one frame."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -18,10 +18,12 @@ from ledger.domain.instants import instant_from_text, instant_text
 from ledger.domain.refusals import InvalidArgument, Refusal
 from service.access import Right
 from service.callers import authenticated
+from service.feed.door import event_routes
 from service.frame import Frame, fault, json_answer, refused, route
 from service.graphql.door import graphql
 from service.graphql.scalars import json_of
 from service.graphql.schema import build_schema
+from service.metrics import Scrape
 from service.operations import operation_routes
 from service.parts import Parts
 from service.readiness import Probe
@@ -40,10 +42,20 @@ def build_app(parts: Parts) -> Frame:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         if parts.runner is not None:
             parts.reactors.start()
-        yield
-        await parts.reactors.stop()
+        try:
+            yield
+            await parts.reactors.stop()
+        finally:
+            await parts.feed.stop()
 
-    routes = [*_graphql(parts), *rule_routes(parts), *login_routes(parts), *operation_routes(parts), *_health(parts)]
+    routes = [
+        *_graphql(parts),
+        *rule_routes(parts),
+        *login_routes(parts),
+        *event_routes(parts),
+        *operation_routes(parts),
+    ]
+    routes += _health(parts)
     if parts.test_clock:
         routes += _test_clock(parts)
     handlers: dict[Any, Any] = dict.fromkeys((*EXPECTED, Exception), _tell) | {HTTPException: _tell_http}
@@ -75,12 +87,12 @@ def _health(parts: Parts) -> list[Route]:
 
     async def get_metrics(request: Request) -> Response:
         """What Prometheus scrapes; without what only the database can tell, where it cannot be asked."""
-        try:
-            seen = await parts.threads.read(parts.overview)
-        except (psycopg.Error, PoolTimeout, LedgerUnavailable):
-            seen = None
-        queued, accept = parts.ledger.writer.queued, request.headers.get("accept", "")
-        text, content_type = await parts.threads.run(lambda: parts.metrics.text(queued, seen, accept))
+        scrape = Scrape(parts.ledger.writer.queued, parts.feed.subscribers, parts.reactors.attempts)
+        with suppress(psycopg.Error, PoolTimeout, LedgerUnavailable):
+            seen, waiting = await parts.threads.read(lambda: (parts.overview(), parts.backlog()))
+            scrape = scrape._replace(seen=seen, backlog=waiting)
+        accept = request.headers.get("accept", "")
+        text, content_type = await parts.threads.run(lambda: parts.metrics.text(scrape, accept))
         return Response(text, headers={"Content-Type": content_type})
 
     probes = {"/livez": get_livez, "/readyz": get_readyz, "/metrics": get_metrics}

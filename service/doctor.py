@@ -268,6 +268,17 @@ CHECKS: tuple[Check, ...] = (
         ),
     ),
     Check("clock", _clock),
+    Check(
+        "epochs",
+        Survey(
+            "epochs",
+            Role.READER,
+            "epochs",
+            "the last one is the log's, and the log goes beyond where each began",
+            "The log was restored: stop all services, see that it is the log that is wanted, and say so with "
+            "credit-ledger epochs begin before they start again.",
+        ),
+    ),
     _of_log(
         "positions",
         Role.READER,

@@ -17,6 +17,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from ledger.application import CreditLedger
 from ledger.domain.instants import instant_text
@@ -32,6 +33,8 @@ PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 REQUESTS_AT_ONCE_MAX = 1000
 """More are refused (QueueFull): each may hold a body."""
 GRAPHQL = "/graphql"
+OF_SUBSCRIBERS = "/v1/"
+"""Where a refusal tells its code and facts as well; of allocation rules the contract names every field."""
 POSITION, STALE, REQUEST_ID_HEADER = "X-Ledger-Position", "X-Ledger-Stale", "X-Request-Id"
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -154,7 +157,7 @@ class Sent:
         self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
 
-def route(method: str, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+def route(method: str, path: str, endpoint: Callable[[Request], Awaitable[ASGIApp]]) -> Route:
     """One method of a path, and nothing but that: the framework would answer HEAD wherever it answers GET."""
     one = Route(path, endpoint, methods=[method])
     one.methods = {method}
@@ -168,13 +171,15 @@ def refused(request: Request, problem: Told) -> Response:
     if request.url.path == GRAPHQL:
         error = {"message": problem.message, "extensions": {**problem.facts, "code": problem.code}}
         return json_answer({"errors": [error]}, status, retry_headers(problem))
-    body = {
+    body: dict[str, Any] = {
         "timestamp": instant_text(datetime.now(UTC)),
         "status": status,
         "error": HTTPStatus(status).phrase,
         "message": problem.message,
         "path": request.url.path,
     }
+    if request.url.path.startswith(OF_SUBSCRIBERS):
+        body |= {**problem.facts, "code": problem.code}
     return json_answer(body, status, retry_headers(problem))
 
 

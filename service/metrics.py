@@ -3,17 +3,20 @@
 Labels have a bounded number of values: nothing that a caller writes becomes one.
 """
 
-from collections import Counter as Tally
+from collections import Counter as Multiset
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ledger.application.watching import BatchDone
 from ledger.domain.events import EVENT_TYPES
 from projections.status import Overview, ProjectionStatus, State
 from service.refusals import ANSWERS, FAULT_CODE
+from service.webhooks.courier import Tally
+from service.webhooks.endpoints import Backlog
 
 PREFIX = "credit_ledger"
 OPEN_METRICS = "application/openmetrics-text"
@@ -42,6 +45,16 @@ OF_BUILDS: dict[str, tuple[str, OfBuild]] = {
 """What is told of every build, one gauge each."""
 
 
+class Scrape(NamedTuple):
+    """How things stand at a scrape. What only the database can tell is None where it could not be asked."""
+
+    queued: int
+    subscribers: int
+    attempts: Tally
+    seen: Overview | None = None
+    backlog: Backlog | None = None
+
+
 class Metrics:
     """The counters of one process. The writer's thread calls `batch_done`; any thread may read."""
 
@@ -58,7 +71,7 @@ class Metrics:
 
     def batch_done(self, batch: BatchDone) -> None:
         """Count a batch of the writer: a few additions, however many commands it has."""
-        for kind, count in Tally(map(type, batch.events)).items():
+        for kind, count in Multiset(map(type, batch.events)).items():
             self._events[kind].inc(count)
         self._hits.inc(batch.hits)
         self._commands_of_batch.observe(batch.commands)
@@ -71,10 +84,10 @@ class Metrics:
         for code in codes:
             self._refusals[code if code in CODES else OTHER].inc()
 
-    def text(self, queued: int, seen: Overview | None, accept: str = "") -> tuple[bytes, str]:
-        """All of it, and its content type. `seen` is None where the database could not be asked."""
+    def text(self, scrape: Scrape, accept: str = "") -> tuple[bytes, str]:
+        """All of it, and its content type."""
         encode, content_type = choose_encoder(OPEN_METRICS if OPEN_METRICS in accept else "")
-        return encode(_Page(self._registry, queued, seen)), content_type
+        return encode(_Page(self._registry, scrape)), content_type
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", about, labels, registry=self._registry)
@@ -86,22 +99,33 @@ class Metrics:
 class _Page:
     """What one scrape is told: the counters, and how things stand at this moment."""
 
-    def __init__(self, registry: CollectorRegistry, queued: int, seen: Overview | None) -> None:
+    def __init__(self, registry: CollectorRegistry, scrape: Scrape) -> None:
         self._registry = registry
-        self._queued = queued
-        self._seen = seen
+        self._scrape = scrape
 
     def collect(self) -> Iterator[Metric]:
         for counted in self._registry.collect():
             counted.samples = [sample for sample in counted.samples if not sample.name.endswith("_created")]
             yield counted
-        yield _gauge("queued_commands", "Commands that wait for the writer of this process", self._queued)
-        yield _gauge("database_up", "1 if the database could be asked at this scrape, else 0", self._seen is not None)
-        if self._seen is not None:
-            yield _gauge("head_position", "Position of the last event of the log", self._seen.head)
-            about = "1 if some process follows the log, else 0"
-            yield _gauge("log_followed", about, self._seen.followed)
-            yield from _of_builds(self._seen.projections)
+        queued, subscribers, attempts, seen, backlog = self._scrape
+        yield _gauge("queued_commands", "Commands that wait for the writer of this process", queued)
+        about = "Streams of events, and requests that wait for one, that this process has now"
+        yield _gauge("subscribers", about, subscribers)
+        about = "Attempts of this process to deliver a webhook, by what came of them"
+        made = CounterMetricFamily(f"{PREFIX}_webhook_attempts", about, labels=["outcome"])
+        made.add_metric(["delivered"], attempts.delivered)
+        made.add_metric(["failed"], attempts.failed)
+        yield made
+        yield _gauge("database_up", "1 if the database could be asked at this scrape, else 0", seen is not None)
+        if seen is not None:
+            yield _gauge("head_position", "Position of the last event of the log", seen.head)
+            yield _gauge("log_followed", "1 if some process follows the log, else 0", seen.followed)
+            yield from _of_builds(seen.projections)
+        if backlog is not None:
+            yield _gauge("webhook_messages_waiting", "Messages that are to be delivered to endpoints", backlog.waiting)
+            yield _gauge("webhook_messages_parked", "Messages that were given up after days", backlog.parked)
+            about = "Holders of endpoints whose messages are not taken at present"
+            yield _gauge("webhook_holders_failing", about, backlog.failing)
 
 
 def _gauge(name: str, about: str, value: float) -> GaugeMetricFamily:

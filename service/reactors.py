@@ -18,6 +18,8 @@ from ledger.store.side_tables import next_due_at, pools_taken_from, recharged_po
 from projections.reading import Reader
 from service.reactor import LOOK_EVERY_SECONDS, Reactor
 from service.threshold_reactor import ThresholdReactor
+from service.webhooks.courier import Tally
+from service.webhooks.deliverer import Deliverer
 
 log = logging.getLogger(__name__)
 
@@ -133,18 +135,28 @@ class RechargeReactor(Reactor):
 
 
 class Reactors:
-    """All reactors of one process."""
+    """All reactors of one process, and what delivers the webhooks."""
 
-    def __init__(self, ledger: CreditLedger, reader: Reader) -> None:
+    def __init__(self, ledger: CreditLedger, reader: Reader, deliverer: Deliverer | None = None) -> None:
+        self._delivering = [] if deliverer is None else [deliverer]
         self._all: tuple[Reactor, ...] = (DueReactor(ledger), RechargeReactor(ledger), ThresholdReactor(ledger, reader))
 
     def start(self) -> None:
         for reactor in self._all:
             reactor.start()
+        for deliverer in self._delivering:
+            deliverer.start()
 
     async def stop(self) -> None:
         for reactor in self._all:
             await reactor.stop()
+        for deliverer in self._delivering:
+            await deliverer.stop()
+
+    @property
+    def attempts(self) -> Tally:
+        """What came of this process's attempts to deliver webhooks."""
+        return self._delivering[0].tally if self._delivering else Tally()
 
     async def act(self) -> None:
         """Do everything that is to be done by now, also what comes of it."""
@@ -153,9 +165,10 @@ class Reactors:
 
     def problems(self) -> dict[str, str]:
         """Why some are not getting on, by their names."""
+        every: Sequence[Reactor | Deliverer] = (*self._all, *self._delivering)
         return {
             reactor.name: reactor.failure or "the reactor has ended"
-            for reactor in self._all
+            for reactor in every
             if reactor.failure is not None or not reactor.alive
         }
 

@@ -28,7 +28,16 @@ from projections.refusals import (
 )
 from service.access import IdentityForbidden, Unauthenticated
 from service.api_keys import ApiKeyNotFound
+from service.feed.refusals import (
+    CursorBeyondHead,
+    CursorOfAnotherEpoch,
+    CursorOfUnknownEpoch,
+    EventTypeUnknown,
+    NotAcceptable,
+    TooManySubscribers,
+)
 from service.rate_limit import BucketEmpty, RateLimitExceeded
+from service.webhooks.refusals import TooManyWebhookEndpoints, WebhookEndpointNotFound, WebhookTargetForbidden
 
 
 class Exit(IntEnum):
@@ -113,6 +122,15 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.CreditsBelowUsed: Answer(409, Exit.REFUSED),
     refusals.RollupTypeStays: Answer(409, Exit.REFUSED),
     refusals.ClockWouldGoBack: Answer(409, Exit.REFUSED),
+    CursorOfAnotherEpoch: Answer(409, Exit.REFUSED),
+    CursorOfUnknownEpoch: Answer(409, Exit.REFUSED),
+    CursorBeyondHead: Answer(409, Exit.REFUSED),
+    NotAcceptable: Answer(406, Exit.USAGE),
+    EventTypeUnknown: Answer(404, Exit.NOT_FOUND),
+    TooManySubscribers: Answer(429, Exit.TRY_AGAIN, 1),
+    WebhookEndpointNotFound: Answer(404, Exit.NOT_FOUND),
+    TooManyWebhookEndpoints: Answer(409, Exit.REFUSED),
+    WebhookTargetForbidden: Answer(400, Exit.USAGE),
     ProjectionNotFound: Answer(404, Exit.NOT_FOUND),
     NotFailedThere: Answer(409, Exit.REFUSED),
     NothingKept: Answer(409, Exit.REFUSED),

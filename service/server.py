@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ledger.application.limits import WriterLimits
 from ledger.application.watching import BatchWatcher
@@ -26,6 +27,8 @@ from projections.status import Overview, overview
 from service.api_keys import KeyRing
 from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
+from service.feed.feed import Feed
+from service.feed.stream import ABORT
 from service.logs import set_up_logs
 from service.metrics import Metrics
 from service.parts import Parts
@@ -35,6 +38,9 @@ from service.reads import Threads
 from service.rest.tokens import Tokens
 from service.settings import Settings, SettingsError
 from service.signing import Signing
+from service.webhooks.deliverer import Deliverer
+from service.webhooks.endpoints import Backlog, backlog
+from service.webhooks.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
@@ -88,15 +94,16 @@ def serve(
         threads = Threads(CONNECTIONS_MAX)
         stack.callback(threads.close)
         admin_key, where = _admin_key(settings)
+        parts = parts_of(running, settings, threads, admin_key, metrics)
         config = uvicorn.Config(
-            build_app(parts_of(running, settings, threads, admin_key, metrics)),
+            build_app(parts),
             log_config=None,
             access_log=False,
             server_header=False,
-            http="h11",  # the faster parser takes headers without end
+            http=Connection,
             timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
         )
-        Announced(config, admin_key if showing_key else None, where, as_json=as_json).run([place])
+        Announced(config, parts.feed, admin_key if showing_key else None, where, as_json=as_json).run([place])
 
 
 def parts_of(
@@ -113,13 +120,15 @@ def parts_of(
         reader=running.reader,
         threads=threads,
         keys=keys,
-        reactors=Reactors(running.ledger, running.reader),
+        reactors=Reactors(running.ledger, running.reader, _deliverer(running, settings)),
         signing=signing,
         tokens=Tokens(keys, signing),
         execution_rate=RateLimit(settings.execution_requests_per_minute),
         rule_rate=TokenBuckets(settings.rule_requests_per_second, settings.rule_requests_burst),
+        feed=Feed(running.database, running.reader, threads),
         metrics=metrics or Metrics(),
         overview=lambda: _overview(running),
+        backlog=lambda: _backlog(running),
         runner=running.runner,
         test_clock=settings.test_clock,
     )
@@ -130,30 +139,55 @@ def _overview(running: RunningLedger) -> Overview:
         return overview(connection, running.ledger.clock)
 
 
+def _backlog(running: RunningLedger) -> Backlog:
+    with running.reader.connection() as connection:
+        return backlog(connection)
+
+
 def work(settings: Settings, *, migrating: bool = True) -> None:
     """Follow the log and act on what falls due, until SIGTERM or SIGINT."""
     set_up_logs()
     _end_in_good_order()
     with open_by_settings(settings, migrating=migrating) as running:
-        asyncio.run(_work(running))
+        asyncio.run(_work(running, settings))
 
 
-async def _work(running: RunningLedger) -> None:
+async def _work(running: RunningLedger, settings: Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    reactors = Reactors(running.ledger, running.reader)
+    reactors = Reactors(running.ledger, running.reader, _deliverer(running, settings))
     reactors.start()
     log.info("working")
     await stopping.wait()
     await reactors.stop()
 
 
-class Announced(uvicorn.Server):
-    """A server that tells a newcomer how to use it, once it listens."""
+def _deliverer(running: RunningLedger, settings: Settings) -> Deliverer:
+    return Deliverer(
+        running.database,
+        private_targets=settings.webhook_private_targets,
+        schedule=Schedule(retry_seconds=settings.webhook_retry_seconds),
+    )
 
-    def __init__(self, config: uvicorn.Config, key: str | None, where: str, *, as_json: bool) -> None:
+
+class Connection(H11Protocol):
+    """One connection, by the parser that bounds what headers may be; the other one takes them without end.
+
+    What answers a request finds in its state how to end the connection at once.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, ABORT: transport.abort}
+
+
+class Announced(uvicorn.Server):
+    """A server that tells a newcomer how to use it, once it listens, and subscribers when it ends."""
+
+    def __init__(self, config: uvicorn.Config, feed: Feed, key: str | None, where: str, *, as_json: bool) -> None:
         super().__init__(config)
+        self._feed = feed
         self._key = key
         self._where = where
         self._as_json = as_json
@@ -165,6 +199,10 @@ class Announced(uvicorn.Server):
             told = announcement(host, port, self._key, self._where)
             lines = [json.dumps(told)] if self._as_json else [f"{name + ':':9}{text}" for name, text in told.items()]
             print("\n".join(lines), flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._feed.end()
+        await super().shutdown(sockets)
 
 
 def announcement(host: str, port: int, key: str | None, where: str) -> dict[str, str]:

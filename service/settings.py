@@ -13,11 +13,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from ledger.store.clock import Clock, database_clock, settable_clock
 from ledger.store.database import Database, UnusableDatabase
 from service.embedded_postgres import default_data_folder
+from service.webhooks.schedule import THREE_DAYS_SECONDS
 
 PREFIX = "LEDGER_"
 OF_THE_TESTS = frozenset({"LEDGER_TEST_DATABASE_URL"})
 """Names of this prefix that are somebody else's to read."""
 MASK = "********"
+BOUNDS = {
+    "port": "from 0 to 65535",
+    "execution_requests_per_minute": "from 1 to 1000000",
+    "rule_requests_per_second": "from 1 to 1000000",
+    "rule_requests_burst": "from 1 to 1000000",
+    "webhook_retry_seconds": "from 1 to 2592000",
+}
+"""Of the settings that are numbers."""
 SECRETS_OF_A_DSN = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
 
 
@@ -46,6 +55,12 @@ class Settings(BaseModel):
     )
     rule_requests_burst: int = Field(
         1000, ge=1, le=1_000_000, description="how many of them it may send at once after a pause"
+    )
+    webhook_retry_seconds: int = Field(
+        THREE_DAYS_SECONDS, ge=1, le=2_592_000, description="how long a webhook that fails is tried before it is parked"
+    )
+    webhook_private_targets: bool = Field(
+        False, description="1: webhooks may go to private and loopback addresses, and by http"
     )
     test_clock: bool = Field(False, description="1: time stands still and is set through /test/clock")
 
@@ -77,17 +92,14 @@ class Settings(BaseModel):
             raise ValueError("must be at most 255 printable ASCII characters without spaces around them")
         return value
 
-    @field_validator(
-        "port", "execution_requests_per_minute", "rule_requests_per_second", "rule_requests_burst", mode="before"
-    )
+    @field_validator(*BOUNDS, mode="before")
     @classmethod
     def _is_plain_digits(cls, value: object, about: ValidationInfo) -> object:
         if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-            bounds = "from 0 to 65535" if about.field_name == "port" else "from 1 to 1000000"
-            raise ValueError(f"must be a number {bounds}")
+            raise ValueError(f"must be a number {BOUNDS[about.field_name or '']}")
         return value
 
-    @field_validator("test_clock", mode="before")
+    @field_validator("webhook_private_targets", "test_clock", mode="before")
     @classmethod
     def _is_one_or_nothing(cls, value: object) -> object:
         if value not in ("0", "1", True, False):

@@ -106,6 +106,7 @@ class Writer:
                 self._work(taken)
         except BaseException as error:
             log.critical("the writer has ended", exc_info=True)
+            self._batches.close()  # whatever it was in the middle of, it keeps the log from nobody
             self._fail_everyone(f"the writer has ended: {error}")
 
     def _take(self) -> list[tuple[Submission, Sequence[Command]]]:

@@ -5,14 +5,16 @@ import json
 import os
 import platform
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts.benchmark import rebuild, rules
+from scripts.benchmark import events, rebuild, rules
 from scripts.benchmark.debits import Pools, by_callers, by_lists
+from scripts.benchmark.events import measure_events
 from scripts.benchmark.measure import Measurement, Row, progress
 from scripts.benchmark.rebuild import measure_rebuilds
 from scripts.benchmark.rules import measure_rules
@@ -31,16 +33,21 @@ def main() -> None:
         if options.dsn is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ledger-bench-")))
         if options.what == "rules":
-            events = options.events or EVENTS
-            asked = measure_rules(options.dsn, folder, events, 7 * options.runs)
-            print(rules.as_json(asked, events) if options.json else rules.as_markdown(asked, events))
+            count = options.events or EVENTS
+            asked = measure_rules(options.dsn, folder, count, 7 * options.runs)
+            print(rules.as_json(asked, count) if options.json else rules.as_markdown(asked, count))
             return
         schema = f"bench_{secrets.token_hex(4)}"
         if options.what == "rebuild":
-            events = options.events or rebuild.EVENTS
-            told = measure_rebuilds(options.dsn, folder, schema, events, options.runs, 10 * options.seconds)
+            count = options.events or rebuild.EVENTS
+            told = measure_rebuilds(options.dsn, folder, schema, count, options.runs, 10 * options.seconds)
             print(rebuild.as_json(*told) if options.json else rebuild.as_markdown(*told))
             return
+        if options.what == "events":
+            count = options.events or events.EVENTS
+            seen = measure_events(options.dsn, folder, schema, count, options.runs, 5 * options.seconds)
+            print(events.as_json(seen) if options.json else events.as_markdown(seen))
+            sys.exit(0 if seen.crowd.whole else 1)
         # the debit rows measure the writer; followers are measured by their own rows
         running = stack.enter_context(open_ledger(options.dsn, data_folder=folder, schema=schema, following=False))
         rows = _measure(running, options.runs, options.seconds, options.history)
@@ -160,10 +167,12 @@ def _as_json(rows: list[Row], version: str) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=("debits", "rules", "rebuild"), default="debits", help="what to measure"
+        "what", nargs="?", choices=("debits", "rules", "rebuild", "events"), default="debits", help="what to measure"
     )
     parser.add_argument(
-        "--events", type=int, help="of rules: the many events (default 10,000,000); of rebuild (default 5,000,000)"
+        "--events",
+        type=int,
+        help="of rules: the many events (default 10,000,000); of rebuild (default 5,000,000); of events (50,000)",
     )
     parser.add_argument("--dsn", help="a PostgreSQL 15 or later; default: an embedded one")
     parser.add_argument("--runs", type=int, default=3, help="runs of each row; the table shows medians (default 3)")

@@ -81,6 +81,12 @@ CLI_WORDS = {
     "periodAnchor": "--anchor-at",
     "projectId": "--project",
     "executionCreditId": "CREDIT",
+    "url": "--url",
+    "description": "--description",
+    "types": "--type",
+    "currencies": "--currency",
+    "first": "--from",
+    "endpoint": "ENDPOINT",
 }
 """What the command line calls the fields of commands."""
 

@@ -9,6 +9,7 @@ from ledger.store.migrate import migrate as bring_up_to_date
 from service.api_keys import ApiKey, create_key, list_keys, revoke_key
 from service.bootstrap import RunningLedger
 from service.cli.credits import credits_group
+from service.cli.epochs import epochs_group
 from service.cli.execution_credits import execution_credits_group
 from service.cli.frame import ExampledGroup, database_here, now_of, run, show, table, with_json, with_ledger
 from service.cli.grants import grants_group
@@ -17,6 +18,7 @@ from service.cli.recharge import recharge_group
 from service.cli.rules import rules_group
 from service.cli.schedules import schedules_group
 from service.cli.verification import verify_command
+from service.cli.webhooks import webhooks_group
 from service.demo import tell_demo
 from service.doctor import Finding, examine
 from service.refusals import Exit
@@ -162,6 +164,8 @@ cli.add_command(execution_credits_group)
 cli.add_command(rules_group)
 projections_group.add_command(verify_command)
 cli.add_command(projections_group)
+cli.add_command(epochs_group)
+cli.add_command(webhooks_group)
 
 
 def main() -> None:

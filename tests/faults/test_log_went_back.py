@@ -44,6 +44,9 @@ def test_a_writer_stops_for_good_when_the_log_went_back(database: Database, rest
             books.execute(command_of("later-0-0"))
         assert "restored or failed over" in (ledger.writer.failure or "")
         assert debits(database) == left
+        held = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()"
+        with database.connect(None) as connection:  # whoever has ended keeps the log from nobody
+            assert connection.execute(held + " AND mode = 'ExclusiveLock' AND objsubid = 1").fetchall() == []
     with CreditLedger(database) as ledger:
         BlockingLedger(ledger).execute(command_of("new-0-0"))
         assert ledger.writer.failure is None

@@ -14,7 +14,7 @@ import httpx
 
 from ledger.domain.events import Debited
 from ledger.store.database import Database, Role
-from tests.service.serving import ANSWER_SECONDS_MAX, Service
+from tests.service.serving import ANSWER_SECONDS_MAX, Service, client_of
 
 HOLDER = "loaded"
 CLIENTS = 16
@@ -90,8 +90,7 @@ class Load:
             thread.join()
 
     def _run(self, name: str) -> None:
-        headers = {"X-API-KEY": self._service.key}
-        with httpx.Client(base_url=self._service.url, headers=headers, timeout=ANSWER_SECONDS_MAX) as http:
+        with client_of(self._service.url, self._service.key) as http:
             number = 0
             while not self._ending.is_set() and self._send(http, f"{name}-{number}"):
                 number += 1

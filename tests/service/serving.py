@@ -40,6 +40,15 @@ def command(*arguments: str, cwd: Path | None = None, **settings: str) -> "subpr
         return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
 
 
+def client_of(url: str, key: str | None = None) -> httpx.Client:
+    """A client with connections of its own.
+
+    It speaks no TLS, as no service here does: to load the certificates for it takes longer than ten requests.
+    """
+    headers = {} if key is None else {"X-API-KEY": key}
+    return httpx.Client(base_url=url, headers=headers, timeout=ANSWER_SECONDS_MAX, verify=False)
+
+
 def exit_code(process: ForkServerProcess) -> int:
     """The exit code of a process, once it has ended; fails, and ends it, after a time that is long for it."""
     process.join(ANSWER_SECONDS_MAX)
@@ -59,7 +68,8 @@ class Service:
         self._log = log
         self.said: list[str] = []
         self.url = self._address()
-        self.http = httpx.Client(base_url=self.url, headers={"X-API-KEY": key}, timeout=ANSWER_SECONDS_MAX)
+        self.http = client_of(self.url, key)
+        self.stranger = client_of(self.url)
 
     def _address(self) -> str:
         for line in self._stdout:
@@ -108,6 +118,7 @@ class Service:
     ) -> None:
         if hasattr(self, "http"):
             self.http.close()
+            self.stranger.close()
         self.end()
         self._process.close()
 

@@ -167,9 +167,9 @@ def test_every_key_that_is_none_gets_the_same_answer(service: Service, keys: dic
     told = set()
     for name, key in bad_keys(keys["writer"]).items():
         headers = {} if key is None else {b"X-API-KEY": key}
-        with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client:
-            answer = client.post("/graphql", json={"query": BALANCE, "variables": about("a")})
-            clock = client.get(CLOCK)
+        asked = {"query": BALANCE, "variables": about("a")}
+        answer = service.stranger.post("/graphql", json=asked, headers=headers)
+        clock = service.stranger.get(CLOCK, headers=headers)
         assert (answer.status_code, clock.status_code) == (401, 401), name
         assert {"X-Ledger-Position", "X-Request-Id"} <= {header.title() for header in answer.headers}, name
         told.add(answer.text)
@@ -178,8 +178,8 @@ def test_every_key_that_is_none_gets_the_same_answer(service: Service, keys: dic
 
 
 def test_health_needs_no_key(service: Service) -> None:
-    assert httpx.get(f"{service.url}/livez").status_code == 200
-    assert httpx.get(f"{service.url}/readyz").status_code == 200
+    assert service.stranger.get("/livez").status_code == 200
+    assert service.stranger.get("/readyz").status_code == 200
 
 
 def test_of_a_key_the_ledger_keeps_the_hash_alone(schema: Database, keys: dict[str, str]) -> None:

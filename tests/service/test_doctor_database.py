@@ -23,7 +23,8 @@ from service.embedded_postgres import EmbeddedPostgres
 from tests.conftest import drop
 from tests.service.test_doctor import ALL, DEEP, harmed, lived_ledger, sick
 
-OF_THE_READER = DEEP - {"open-lots", "claims", "idempotency", "documents"} | {"triggers", "clock", "read-models"}
+OF_THE_WRITER = {"open-lots", "claims", "idempotency", "documents"}
+OF_THE_READER = DEEP - OF_THE_WRITER | {"triggers", "clock", "epochs", "read-models"}
 
 
 @pytest.fixture(scope="module")

@@ -243,6 +243,14 @@ FAULTS = [
         "UPDATE test_clock SET instant = instant - interval '6 seconds'", "'position ' || {row} || ', was recorded'",
     ),
     Fault(
+        "epochs", "log_meta", "gen_random_uuid()", "UPDATE log_meta SET epoch = '{row}'",
+        "'the log is of epoch {row}, which is not the last one'",
+    ),
+    Fault(
+        "epochs", "epochs", "max(position) + 1 FROM events", "UPDATE epochs SET began_after = {row}",
+        "'epoch 1 began after position {row}, but the log ends at ' || {row} - 1",
+    ),
+    Fault(
         "migrations", "migrations", "max(name) FROM migrations", "DELETE FROM migrations WHERE name = '{row}'",
         "'{row} has not been applied'",
     ),

@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from graphql import GraphQLEnumType, GraphQLObjectType
 from graphql import build_schema as parse_schema
 
+from service.feed.openapi import document as feed_document
 from service.graphql.schema import build_schema
 from service.rest.openapi import document
 
@@ -60,9 +62,10 @@ def test_the_committed_schema_is_the_one_that_is_served() -> None:
     assert EXPORTED.read_text() == build_schema().as_str() + "\n", "run scripts/contracts and look at the difference"
 
 
-def test_the_committed_openapi_document_is_what_the_code_has() -> None:
-    exported = (CONTRACTS / "openapi.json").read_text()
-    assert exported == json.dumps(document(), indent=2) + "\n", "run scripts/contracts and look at the difference"
+@pytest.mark.parametrize(("name", "code_has"), [("openapi", document), ("events-openapi", feed_document)])
+def test_the_committed_openapi_documents_are_what_the_code_has(name: str, code_has: Callable[[], object]) -> None:
+    exported = (CONTRACTS / f"{name}.json").read_text()
+    assert exported == json.dumps(code_has(), indent=2) + "\n", "run scripts/contracts and look at the difference"
 
 
 RULE = """

@@ -5,11 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
-
 from ledger.store.database import Database
 from tests.service.load import eventually
-from tests.service.serving import Service, serving
+from tests.service.serving import Service, client_of, serving
 
 CREATE = "mutation ($input: CreateGrantScheduleInput!) { createGrantSchedule(input: $input) { nextGrantAt } }"
 GRANTS = """
@@ -34,7 +32,7 @@ def wire(instant: datetime) -> str:
 
 def asking(service: Service, document: str, variables: dict[str, str], at: datetime) -> Any:
     """Ask at an instant, on a connection that is open by then. An answer that says that it is stale is none."""
-    with httpx.Client(base_url=service.url, headers={"X-API-KEY": service.key}) as client:
+    with client_of(service.url, service.key) as client:
         client.get("/livez")
         assert eventually(lambda: datetime.now(UTC) >= at, SECONDS_MAX)
         answer = client.post("/graphql", json={"query": document, "variables": variables})

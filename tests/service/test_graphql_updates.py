@@ -9,10 +9,9 @@ from datetime import datetime
 from threading import Barrier
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.service.serving import ANSWER_SECONDS_MAX, Service
+from tests.service.serving import ANSWER_SECONDS_MAX, Service, client_of
 from tests.service.test_graphql_clock import MICROSECOND, SECOND, move, now, read, wire
 
 GRANT = """
@@ -524,8 +523,7 @@ def test_two_who_change_different_things_at_once_lose_nothing(service: Service, 
     together = Barrier(4)
 
     def change(field: str) -> None:
-        headers = {"X-API-KEY": service.key}
-        with httpx.Client(base_url=service.url, headers=headers, timeout=ANSWER_SECONDS_MAX) as http:
+        with client_of(service.url, service.key) as http:
             for number in range(20):
                 value = {"additionalMetaData": {"n": number}, "priority": number}.get(field, f"{field} {number}")
                 together.wait(ANSWER_SECONDS_MAX)

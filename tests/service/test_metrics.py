@@ -25,11 +25,12 @@ from projections.status import Overview, ProjectionStatus, State
 from service import frame
 from service.app import build_app
 from service.bootstrap import RunningLedger
-from service.metrics import Metrics
+from service.metrics import Metrics, Scrape
 from service.reads import Threads
 from service.refusals import ANSWERS, FAULT_CODE
 from service.server import parts_of
 from service.settings import read_settings
+from service.webhooks.courier import Tally
 from tests.faults.bookkeeping import issue_grants
 from tests.faults.cutting_proxy import CuttingProxy, Moment
 from tests.faults.test_poisoned_rows import POISON, TURN_DOWN_POISON
@@ -55,7 +56,7 @@ def numbers(text: str) -> dict[str, float]:
 
 
 def scraped(service: Service) -> dict[str, float]:
-    answer = httpx.get(f"{service.url}/metrics")
+    answer = service.stranger.get("/metrics")
     assert answer.status_code == 200
     return numbers(answer.text)
 
@@ -65,8 +66,11 @@ def counted(page: dict[str, float]) -> Counter[str]:
     return Counter({name: int(n) for name, n in page.items() if name.split()[0].endswith("_total") or name in SIZES})
 
 
+BACKLOG = ("webhook_messages_", "webhook_holders_")
+
+
 def page_of(metrics: Metrics) -> dict[str, float]:
-    return numbers(metrics.text(0, None)[0].decode())
+    return numbers(metrics.text(Scrape(0, 0, Tally()))[0].decode())
 
 
 def batch(commands: int, **events: int) -> dict[str, int]:
@@ -144,7 +148,7 @@ def test_the_head_is_the_position_that_was_written_last(service: Service, custom
 def test_a_page_is_what_prometheus_reads_in_the_format_it_asks_for(
     service: Service, accept: str | None, content_type: str, families: Callable[[str], Iterator[Any]]
 ) -> None:
-    answer = httpx.get(f"{service.url}/metrics", headers={} if accept is None else {"Accept": accept})
+    answer = service.stranger.get("/metrics", headers={} if accept is None else {"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"][: len(content_type)]) == (200, content_type)
     found = {family.name.removesuffix("_total"): family for family in families(answer.text)}
     assert len(found) > 10
@@ -158,8 +162,9 @@ def test_every_event_type_and_every_code_is_there_from_the_start_and_nothing_tha
     codes = {kind.code for kind in ANSWERS} | {FAULT_CODE, "other"}  # type: ignore[attr-defined]
     known = {f"refusals_total {code}" for code in codes}
     types = {f"events_appended_total {kind.TOPIC}" for kind in EVENT_TYPES}
+    outcomes = {f"webhook_attempts_total {outcome}" for outcome in ("delivered", "failed")}
     first = page_of(metrics)
-    assert {name for name in first if " " in name and "bucket" not in name} == known | types
+    assert {name for name in first if " " in name and "bucket" not in name} == known | types | outcomes
     metrics.refused(f"made-up-{number}" for number in range(1000))
     assert counted(page_of(metrics)) == Counter({"refusals_total other": 1000})
     assert page_of(metrics).keys() == first.keys()
@@ -357,7 +362,7 @@ def test_without_the_database_all_the_rest_is_still_told(database: Database) -> 
             proxy.cut_next(Moment.BEFORE, WHAT_THE_OVERVIEW_IS_ASKED_BY, refuse_afterwards=True)
             away = await page(http)
             proxy.wait_until_cut()
-            only_the_database_tells = ("database_up", "head_position", "log_followed", "projection_")
+            only_the_database_tells = ("database_up", "head_position", "log_followed", "projection_", *BACKLOG)
             assert before["database_up"] == 1
             rest = {name: told for name, told in before.items() if not name.startswith(only_the_database_tells)}
             assert away == rest | {"database_up": 0}

@@ -1,53 +1,34 @@
 """A rebuild that is ended, held up or met by another: nothing is torn, and the same command goes on where it was."""
 
-import multiprocessing
 import random
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection as Pipe
-from typing import NamedTuple
 
 import pytest
 
-import projections.rebuild as work
 from ledger.store.database import Database, Role
 from projections.read_model import BALANCES, ENTRIES, USAGE, ReadModel
-from projections.refusals import BeingRebuilt
 from projections.runner import Runner
+from tests.service.forking import FORKS
 from tests.service.load import eventually
 from tests.service.operating import SECONDS_MAX, Operated, fill, use
+from tests.service.rebuilding import Seen, rebuild_told
 from tests.service.serving import ANSWER_SECONDS_MAX
 
-EVENTS, WINDOW_EVENTS = 20_000, 500
+EVENTS = 20_000
 HELD = """
 SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE NOT granted AND locktype = 'transactionid' AND query LIKE %s
 """
 
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload([__name__])
-
-
-class Seen(NamedTuple):
-    phase: str
-    position: int
-
-
-def rebuild_told(database: Database, model: ReadModel, steps: "Pipe[Seen, None]") -> None:
-    """A process to be killed: it rebuilds, in small windows, and tells each of its steps."""
-    work.WINDOW_EVENTS = WINDOW_EVENTS
-    while True:
-        with suppress(BeingRebuilt):  # the server has not noticed yet that the last one was killed
-            work.rebuild(database, model, lambda step: steps.send(Seen(step.phase, step.position)))
-            return
-
 
 def killed(database: Database, model: ReadModel, moment: int | str) -> list[Seen]:
     """What such a process told until it was killed: after so many steps, or at the first of a phase."""
     theirs: Pipe[Seen, None]
-    ours, theirs = processes.Pipe(duplex=False)
-    process = processes.Process(target=rebuild_told, args=(database, model, theirs))
+    ours, theirs = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=rebuild_told, args=(database, model, theirs))
     process.start()
     theirs.close()
     seen: list[Seen] = []

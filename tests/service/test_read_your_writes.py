@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ledger.store.database import Database, Role
-from tests.service.serving import ANSWER_SECONDS_MAX, Service, serving
+from tests.service.serving import ANSWER_SECONDS_MAX, Service, client_of, serving
 
 CLIENTS = 8
 ROUNDS = 50
@@ -41,10 +41,7 @@ class Client:
     """A client with connections of its own. It sends a key and nothing else that the ledger would know it by."""
 
     def __init__(self, write_to: Service, read_from: Service) -> None:
-        self._write, self._read = (
-            httpx.Client(base_url=service.url, headers={"X-API-KEY": service.key}, timeout=ANSWER_SECONDS_MAX)
-            for service in (write_to, read_from)
-        )
+        self._write, self._read = (client_of(service.url, service.key) for service in (write_to, read_from))
 
     def create(self, customer: str) -> tuple[str, int]:
         """The id of a new grant, and the position of the answer."""

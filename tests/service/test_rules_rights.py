@@ -21,7 +21,7 @@ def rules(service: Service, customer: str) -> Rules:
 def as_bearer(service: Service, key: str) -> dict[str, str]:
     """The header of a token for a key."""
     username, _, password = key.partition(".")
-    answer = httpx.post(f"{service.url}/login", json={"username": username, "password": password})
+    answer = service.stranger.post("/login", json={"username": username, "password": password})
     return {"x-redlock-auth": answer.json()["token"]}
 
 
@@ -30,7 +30,7 @@ def asked(rules: Rules, method: str, path: str, headers: dict[str, str]) -> http
     body = {("POST", RULE): rules.wanted(), ("PATCH", "a rule"): {"alarmThreshold": 1}}.get((method, path))
     if path == "a rule":
         path = f"{RULE}/{rules.define()['id']}"
-    return httpx.request(method, f"{rules.service.url}{path}", json=body, headers=headers)
+    return rules.service.stranger.request(method, path, json=body, headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,11 @@ def test_a_key_for_some_customers_sees_and_changes_no_rules(rules: Rules, schema
 def test_what_was_forbidden_changed_nothing(rules: Rules, schema: Database) -> None:
     rule, head = rules.define(), rules.service.http.get("/readyz").json()["head"]
     for headers in (as_key(key_for(schema, "reader")), as_key(key_for(schema, "writer", rules.customer))):
-        url = f"{rules.service.url}{RULE}"
         for method, path, body in (
-            ("POST", url, rules.wanted()), ("PATCH", f"{url}/{rule['id']}", {"name": "x"}),
-            ("DELETE", f"{url}/{rule['id']}", None),
+            ("POST", RULE, rules.wanted()), ("PATCH", f"{RULE}/{rule['id']}", {"name": "x"}),
+            ("DELETE", f"{RULE}/{rule['id']}", None),
         ):  # fmt: skip
-            assert httpx.request(method, path, json=body, headers=headers).status_code == 403
+            assert rules.service.stranger.request(method, path, json=body, headers=headers).status_code == 403
     assert rules.service.http.get("/readyz").json()["head"] == head
 
 
@@ -93,7 +92,7 @@ def test_who_may_not_write_hears_nothing_of_what_there_is(
     reader = as_key(key_for(schema, "reader"))
     path = f"{RULE}/unknown" if path == "a rule" else path
     answers = [
-        httpx.request(method, f"{rules.service.url}{path}", content=content, headers=reader)
+        rules.service.stranger.request(method, path, content=content, headers=reader)
         for content in (b"no JSON", b"{}", b'{"name": ""}')
     ]
     assert {answer.status_code for answer in answers} == {403}

@@ -28,6 +28,8 @@ DEFAULTS = {
     "LEDGER_EXECUTION_REQUESTS_PER_MINUTE": "1200",
     "LEDGER_RULE_REQUESTS_PER_SECOND": "100",
     "LEDGER_RULE_REQUESTS_BURST": "1000",
+    "LEDGER_WEBHOOK_RETRY_SECONDS": "259200",
+    "LEDGER_WEBHOOK_PRIVATE_TARGETS": "0",
     "LEDGER_TEST_CLOCK": "0",
 }
 READ_ELSEWHERE = {"embedded_postgres.py": {"PATH"}, "cli/frame.py": {"NO_COLOR"}}
@@ -72,6 +74,7 @@ def test_every_setting_has_its_default() -> None:
 def test_every_setting_can_be_given_and_says_so_and_secrets_are_masked() -> None:
     given = {"schema": "books", "data_dir": "/srv/ledger", "host": "::1", "port": "0", "test_clock": "1"}
     given |= {"execution_requests_per_minute": "7", "rule_requests_per_second": "8", "rule_requests_burst": "9"}
+    given |= {"webhook_retry_seconds": "10", "webhook_private_targets": "1"}
     told = show_config(**given, admin_key=SECRET, database_url=f"postgresql://me:{SECRET}@db/books")
     dsn, source = told.pop("LEDGER_DATABASE_URL")
     assert dsn is not None

@@ -5,14 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from ledger.domain.events import Expired
 from ledger.domain.instants import instant_text
 from ledger.store.database import Database, Role
 from projections.read_model import ENTRIES, READ_MODELS
-from tests.service.serving import ANSWER_SECONDS_MAX, Service, command, serving
+from tests.service.serving import Service, command, serving
 
 CREATE = "mutation ($input: CreditGrantInput!) { createCreditGrant(input: $input) { id createdAt status } }"
 LAPSES = """
@@ -135,12 +134,11 @@ def test_only_who_may_operate_the_ledger_moves_the_clock(service: Service, schem
     )
     assert made.returncode == 0, made.stderr
     asked = {"now": "2031-01-01T00:00:00Z"}
-    with httpx.Client(base_url=service.url, timeout=ANSWER_SECONDS_MAX) as stranger:
-        assert stranger.get("/test/clock").status_code == 401
-        assert stranger.post("/test/clock", json=asked).status_code == 401
-        writer = {"X-API-KEY": made.stdout.strip()}
-        assert stranger.get("/test/clock", headers=writer).status_code == 200
-        assert stranger.post("/test/clock", headers=writer, json=asked).status_code == 403
+    stranger, writer = service.stranger, {"X-API-KEY": made.stdout.strip()}
+    assert stranger.get("/test/clock").status_code == 401
+    assert stranger.post("/test/clock", json=asked).status_code == 401
+    assert stranger.get("/test/clock", headers=writer).status_code == 200
+    assert stranger.post("/test/clock", headers=writer, json=asked).status_code == 403
     assert now_of(service) < "2031"
 
 

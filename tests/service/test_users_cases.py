@@ -24,7 +24,7 @@ from ledger.domain.values import GrantType
 from ledger.store.clock import set_test_clock, settable_clock
 from ledger.store.database import Database, Role
 from service.bootstrap import open_ledger
-from tests.service.serving import ANSWER_SECONDS_MAX, Service, serving
+from tests.service.serving import ANSWER_SECONDS_MAX, Service, client_of, serving
 
 CREATE = "mutation ($input: CreditGrantInput!) { createCreditGrant(input: $input) { id status } }"
 CONSUME = """
@@ -138,12 +138,7 @@ def at_once(both: tuple[Service, Service]) -> Iterator[Callable[[list[tuple[str,
     """Two callers with connections of their own, who send what each is given at the same instant, again and again."""
     together = Barrier(len(both))
     with ExitStack() as stack:
-        clients = [
-            stack.enter_context(
-                httpx.Client(base_url=one.url, headers={"X-API-KEY": one.key}, timeout=ANSWER_SECONDS_MAX)
-            )
-            for one in both
-        ]
+        clients = [stack.enter_context(client_of(one.url, one.key)) for one in both]
         threads = stack.enter_context(ThreadPoolExecutor(len(both)))
 
         def send(client: httpx.Client, query: str, given: dict[str, Any]) -> Any:

@@ -20,6 +20,7 @@ from psycopg import sql
 
 from ledger.store.database import Database
 from service.embedded_postgres import EmbeddedPostgres
+from tests.service.forking import command_folder
 from tests.service.load import eventually
 from tests.service.serving import COMMAND, Service, environment, serving
 
@@ -58,12 +59,14 @@ def pieces_of(page: str) -> Iterator[Piece]:
 class Run:
     """One run of the page, on a service and the ledger that it serves."""
 
-    def __init__(self, service: Service, settings: dict[str, str], folder: Path, database: Database) -> None:
+    def __init__(
+        self, service: Service, settings: dict[str, str], folder: Path, programs: Path, database: Database
+    ) -> None:
         self._service = service
         self._folder = folder
         self._database = database
         self._environment = environment(**settings) | {"ADDRESS": service.url, "KEY": service.key}
-        self._environment["PATH"] = f"{COMMAND.parent}{os.pathsep}{self._environment['PATH']}"
+        self._environment["PATH"] = os.pathsep.join([str(programs), str(COMMAND.parent), self._environment["PATH"]])
 
     def printed_by(self, command: str) -> str:
         self._settle()
@@ -134,8 +137,12 @@ def carried_out(page: str, run: Run) -> str:
 def executed(page: str, database: Database) -> str:
     """The page, carried out on an empty ledger."""
     settings = {"database_url": database.dsn, "schema": database.schema}
-    with tempfile.TemporaryDirectory(prefix="ledger-runbook-") as folder, serving(cwd=None, **settings) as service:
-        return carried_out(page, Run(service, settings, Path(folder), database))
+    with (
+        tempfile.TemporaryDirectory(prefix="ledger-runbook-") as folder,
+        command_folder() as programs,
+        serving(cwd=None, **settings) as service,
+    ):
+        return carried_out(page, Run(service, settings, Path(folder), programs, database))
 
 
 def main() -> None:

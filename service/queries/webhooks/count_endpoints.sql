@@ -1,0 +1,1 @@
+SELECT count(*) AS endpoints FROM webhook_endpoints

@@ -1,0 +1,1 @@
+DELETE FROM webhook_messages WHERE endpoint_id = %(id)s AND position = ANY(%(positions)s::bigint[])

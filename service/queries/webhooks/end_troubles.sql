@@ -1,0 +1,1 @@
+DELETE FROM webhook_troubles WHERE endpoint_id = %(id)s AND holder = ANY(%(holders)s::text[])

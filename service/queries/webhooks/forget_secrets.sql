@@ -1,0 +1,1 @@
+DELETE FROM webhook_secrets WHERE endpoint_id = %(id)s AND good_until <= %(now)s
