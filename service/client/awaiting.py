@@ -1,10 +1,10 @@
 """The client for asyncio."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import httpx
 from httpx_sse import EventSource
@@ -15,6 +15,7 @@ from service.client.following import (
     PAUSE_SECONDS_MAX,
     SILENCE_SECONDS_MAX,
     Asked,
+    Chosen,
     Filter,
     Pauses,
     Place,
@@ -49,32 +50,28 @@ class AsyncLedgerClient:
         after: Place = None,
         *,
         limit: int = 100,
-        types: Iterable[str] = (),
-        holders: Iterable[str] = (),
-        currencies: Iterable[str] = (),
         wait: int = 0,
+        **chosen: Unpack[Chosen],
     ) -> Page:
         """One page of up to `limit` events, 1 to 1000, that ends with a transaction; one try.
 
         `wait`: up to how many whole seconds, at most 30, to wait for an event where there is none yet.
         """
-        return await self._page(Filter.of(types, holders, currencies).page(after, limit, wait))
+        return await self._page(Filter.of(**chosen).page(after, limit, wait))
 
     async def pages(
         self,
         after: Place = None,
         *,
-        types: Iterable[str] = (),
-        holders: Iterable[str] = (),
-        currencies: Iterable[str] = (),
         limit: int = EVENTS_MAX,
         follow: bool = True,
+        **chosen: Unpack[Chosen],
     ) -> AsyncGenerator[Page, None]:
         """All pages from a place on; without `follow` up to the head, else for ever.
 
         Pages without events come where there is a new cursor to keep.
         """
-        events = Filter.of(types, holders, currencies)
+        events = Filter.of(**chosen)
         pulling = Pulling(events, after, limit, follow=follow, pauses=Pauses(self._pause_seconds_max))
         while not pulling.ended:
             try:
@@ -89,14 +86,12 @@ class AsyncLedgerClient:
         self,
         after: Place = None,
         *,
-        types: Iterable[str] = (),
-        holders: Iterable[str] = (),
-        currencies: Iterable[str] = (),
         limit: int = EVENTS_MAX,
         follow: bool = True,
+        **chosen: Unpack[Chosen],
     ) -> AsyncGenerator[Event, None]:
         """The events of `pages`."""
-        pages = self.pages(after, types=types, holders=holders, currencies=currencies, limit=limit, follow=follow)
+        pages = self.pages(after, limit=limit, follow=follow, **chosen)
         async with aclosing(pages):
             async for page in pages:
                 for event in page.events:
@@ -105,14 +100,11 @@ class AsyncLedgerClient:
     async def stream(
         self,
         after: Place = None,
-        *,
-        types: Iterable[str] = (),
-        holders: Iterable[str] = (),
-        currencies: Iterable[str] = (),
+        **chosen: Unpack[Chosen],
     ) -> AsyncGenerator[Event, None]:
         """All events from a place on, for ever, over a connection that stays: each comes as soon as it is committed."""
         streaming = Streaming(
-            Filter.of(types, holders, currencies),
+            Filter.of(**chosen),
             after,
             self._silence_seconds_max,
             pauses=Pauses(self._pause_seconds_max),

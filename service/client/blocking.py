@@ -1,10 +1,10 @@
 """The client for callers that wait."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import httpx
 from httpx_sse import EventSource
@@ -15,6 +15,7 @@ from service.client.following import (
     PAUSE_SECONDS_MAX,
     SILENCE_SECONDS_MAX,
     Asked,
+    Chosen,
     Filter,
     Pauses,
     Place,
@@ -54,32 +55,28 @@ class LedgerClient:
         after: Place = None,
         *,
         limit: int = 100,
-        types: Iterable[str] = (),
-        holders: Iterable[str] = (),
-        currencies: Iterable[str] = (),
         wait: int = 0,
+        **chosen: Unpack[Chosen],
     ) -> Page:
         """One page of up to `limit` events, 1 to 1000, that ends with a transaction; one try.
 
         `wait`: up to how many whole seconds, at most 30, to wait for an event where there is none yet.
         """
-        return self._page(Filter.of(types, holders, currencies).page(after, limit, wait))
+        return self._page(Filter.of(**chosen).page(after, limit, wait))
 
     def pages(
         self,
         after: Place = None,
         *,
-        types: Iterable[str] = (),
-        holders: Iterable[str] = (),
-        currencies: Iterable[str] = (),
         limit: int = EVENTS_MAX,
         follow: bool = True,
+        **chosen: Unpack[Chosen],
     ) -> Generator[Page, None, None]:
         """All pages from a place on; without `follow` up to the head, else for ever.
 
         Pages without events come where there is a new cursor to keep.
         """
-        events = Filter.of(types, holders, currencies)
+        events = Filter.of(**chosen)
         pulling = Pulling(events, after, limit, follow=follow, pauses=Pauses(self._pause_seconds_max))
         while not pulling.ended:
             try:
@@ -94,27 +91,22 @@ class LedgerClient:
         self,
         after: Place = None,
         *,
-        types: Iterable[str] = (),
-        holders: Iterable[str] = (),
-        currencies: Iterable[str] = (),
         limit: int = EVENTS_MAX,
         follow: bool = True,
+        **chosen: Unpack[Chosen],
     ) -> Generator[Event, None, None]:
         """The events of `pages`."""
-        for page in self.pages(after, types=types, holders=holders, currencies=currencies, limit=limit, follow=follow):
+        for page in self.pages(after, limit=limit, follow=follow, **chosen):
             yield from page.events
 
     def stream(
         self,
         after: Place = None,
-        *,
-        types: Iterable[str] = (),
-        holders: Iterable[str] = (),
-        currencies: Iterable[str] = (),
+        **chosen: Unpack[Chosen],
     ) -> Generator[Event, None, None]:
         """All events from a place on, for ever, over a connection that stays: each comes as soon as it is committed."""
         streaming = Streaming(
-            Filter.of(types, holders, currencies),
+            Filter.of(**chosen),
             after,
             self._silence_seconds_max,
             pauses=Pauses(self._pause_seconds_max),

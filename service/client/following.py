@@ -37,6 +37,14 @@ class Asked(TypedDict):
     timeout: tuple[float, float, float, float | None]
 
 
+class Chosen(TypedDict, total=False):
+    """What callers may choose events by."""
+
+    types: Iterable[str]
+    holders: Iterable[str]
+    currencies: Iterable[str]
+
+
 @dataclass(frozen=True)
 class Filter:
     """Which events: of any of these types, and holders, and currencies; none given: all."""
@@ -46,7 +54,7 @@ class Filter:
     currencies: tuple[str, ...]
 
     @classmethod
-    def of(cls, types: Iterable[str], holders: Iterable[str], currencies: Iterable[str]) -> "Filter":
+    def of(cls, types: Iterable[str] = (), holders: Iterable[str] = (), currencies: Iterable[str] = ()) -> "Filter":
         return cls(_texts(types), _texts(holders), _texts(currencies))
 
     def params(self, after: Place) -> list[tuple[str, str]]:

@@ -103,6 +103,16 @@ def test_what_does_not_pass_by_itself_is_told_at_once(service: Service, read: Re
     assert (gone.status, gone.code) == (409, "CursorBeyondHead")
 
 
+def test_a_trouble_is_logged_once_while_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
+    pauses, away = Pauses(30.0), LedgerError(None, "NoAnswer", "connection refused")
+    for _ in range(3):
+        pauses.after(away)
+    assert [record.message for record in caplog.records] == [f"trying again until it passes: {away}"]
+    pauses.worked()
+    pauses.after(away)
+    assert len(caplog.records) == 2
+
+
 def test_where_the_log_ends_before_a_place_the_last_common_one_is_told(
     service: Service, log: list[dict[str, Any]]
 ) -> None:

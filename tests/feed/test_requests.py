@@ -11,7 +11,7 @@ import pytest
 from ledger.application import BlockingLedger
 from ledger.domain.events import EVENT_TYPES
 from service.feed.schemas import schema_of
-from tests.feed.reading import Feed
+from tests.feed.reading import EVENTS, Feed
 
 BATCH, JSON, STREAM = "application/cloudevents-batch+json", "application/json", "text/event-stream"
 CURSOR = base64.urlsafe_b64encode(uuid.UUID(int=7).bytes + (1).to_bytes(8)).decode()
@@ -131,6 +131,16 @@ def test_a_reader_may_wait_for_a_position_that_it_knows_of(feed: Feed, writer: B
         assert asked.result().positions == [written.position]
     refused = feed.refusal({"X-Ledger-At-Least": "soon"})
     assert (refused["status"], refused["field"]) == (400, "X-Ledger-At-Least")
+
+
+def test_a_page_is_kept_by_nobody_and_leads_to_the_next_one_where_that_fits_into_a_header(feed: Feed) -> None:
+    short, long = [feed.service.http.get(EVENTS, params={"holder": "x" * length}) for length in (10, 200)]
+    longer = feed.service.http.get(EVENTS, params={"holder": [f"{n:0200d}" for n in range(10)]})
+    assert {answer.headers["Cache-Control"] for answer in (short, long, longer)} == {"no-store"}
+    assert {answer.headers["Vary"] for answer in (short, long, longer)} == {"Accept"}
+    assert all(answer.headers["X-Ledger-Cursor"] in answer.headers["Link"] for answer in (short, long))
+    assert "Link" not in longer.headers
+    assert longer.headers["X-Ledger-Cursor"] == short.headers["X-Ledger-Cursor"]
 
 
 def test_every_type_has_its_schema_where_the_messages_say_for_everybody(feed: Feed) -> None:

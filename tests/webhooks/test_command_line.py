@@ -9,7 +9,10 @@ from ledger.store.database import Database
 from service.refusals import Exit
 from service.webhooks import endpoints as webhooks
 from service.webhooks.signatures import PREFIX
-from tests.webhooks.sending import ledger_of, told
+from tests.service.load import eventually
+from tests.service.serving import command
+from tests.webhooks.receiving import SECONDS_MAX
+from tests.webhooks.sending import delivering, ledger_of, told
 
 URL = "http://127.0.0.1:1/hook"
 
@@ -44,6 +47,15 @@ def test_an_endpoint_from_its_making_to_its_end(database: Database) -> None:
         assert told(database, "list") == []
         refused = told(database, "show", one, ends=Exit.NOT_FOUND)
         assert (refused["code"], refused["endpoint"]) == ("WebhookEndpointNotFound", one)
+
+
+def test_that_nobody_delivers_is_said(database: Database) -> None:
+    def listed() -> str:
+        return command("webhooks", "list", database_url=database.dsn, schema=database.schema).stderr
+
+    assert listed() == "nobody delivers: start credit-ledger worker, or serve\n"
+    with delivering(database):
+        assert eventually(lambda: listed() == "", SECONDS_MAX)
 
 
 def test_an_endpoint_begins_now_or_at_a_position_or_with_the_first_event(database: Database) -> None:

@@ -1,7 +1,6 @@
 """What an endpoint is sent: signed, in order for each holder, again until it takes it, and nothing else."""
 
 import asyncio
-import secrets
 import ssl
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -27,30 +26,9 @@ TAKEN, REFUSED = Answer(), Answer(500, body=b"no")
 
 
 @pytest.fixture(scope="module")
-def sending(schema: Database) -> Iterator[Sending]:
-    with ledger_of(schema) as sending:
-        yield sending
-
-
-@pytest.fixture(scope="module")
 def deliverer(sending: Sending) -> Iterator[Deliverer]:
     with delivering(sending.database, bounds=Bounds(attempt_seconds_max=2.0)) as deliverer:
         yield deliverer
-
-
-@pytest.fixture
-def receiver(deliverer: Deliverer) -> Iterator[Receiver]:
-    assert deliverer.alive
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def holder(sending: Sending) -> str:
-    """Somebody with credits, whom no other test knows."""
-    holder = f"holder-{secrets.token_hex(6)}"
-    sending.grants(holder)
-    return holder
 
 
 def verifies(secret: str, received: Received) -> bool:

@@ -1,12 +1,11 @@
 """What is given up is kept, and everything can be sent again: what was parked, or all from a position on."""
 
-import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from ledger.domain.refusals import InvalidArgument
-from ledger.store.database import Database, Role
+from ledger.store.database import Role
 from service.webhooks.courier import Bounds
 from service.webhooks.deliverer import Deliverer
 from service.webhooks.endpoints import (
@@ -20,16 +19,10 @@ from service.webhooks.endpoints import (
 from service.webhooks.schedule import Schedule
 from tests.service.load import eventually
 from tests.webhooks.receiving import SECONDS_MAX, Answer, Receiver
-from tests.webhooks.sending import Sending, delivering, ledger_of
+from tests.webhooks.sending import Sending, delivering
 
 TAKEN, REFUSED = Answer(), Answer(500)
 PARKED_MAX = 4
-
-
-@pytest.fixture(scope="module")
-def sending(schema: Database) -> Iterator[Sending]:
-    with ledger_of(schema) as sending:
-        yield sending
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +31,6 @@ def deliverer(sending: Sending) -> Iterator[Deliverer]:
     impatient = Schedule(retry_seconds=0.03, first_wait_seconds=0.005)
     with delivering(sending.database, schedule=impatient, bounds=Bounds(parked_max=PARKED_MAX)) as deliverer:
         yield deliverer
-
-
-@pytest.fixture
-def receiver(deliverer: Deliverer) -> Iterator[Receiver]:
-    assert deliverer.alive
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def holder(sending: Sending) -> str:
-    holder = f"holder-{secrets.token_hex(6)}"
-    sending.grants(holder)
-    return holder
 
 
 def parks(sending: Sending, receiver: Receiver, endpoint: str, holder: str, times: int) -> list[int]:
