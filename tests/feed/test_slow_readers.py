@@ -20,6 +20,7 @@ from ledger.store.clock import settable_clock
 from ledger.store.database import Database
 from projections.reading import CONNECTIONS_MAX, Reader
 from service.feed import feed as feed_bounds
+from service.feed import pages as page_bounds
 from service.feed import stream as stream_bounds
 from service.feed import tail as tail_bounds
 from service.feed.cursor import Cursor, cursor_of
@@ -165,3 +166,33 @@ def test_every_reader_gets_exactly_its_events_in_their_order(database: Database)
         ]
     assert len({tuple(each.positions()) for each in readers}) > 4
     assert b"retry: " in readers[0].taken[-1]
+
+
+def test_a_reader_of_next_to_nothing_is_told_while_it_is_behind_how_far_was_looked(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who breaks off in a long log does not have all of it looked through for him again."""
+    monkeypatch.setattr(page_bounds, "SCANNED_EVENTS_MAX", 5)
+    monkeypatch.setattr(stream_bounds, "LOOK_EVERY_SECONDS", 0.0)
+
+    async def told_until_the_head() -> list[bytes]:
+        feed = Feed(database, reader, threads)
+        log, head = await feed.look()
+        looking = SlowReader(feed, Filter(holders=frozenset({"nobody"})), Cursor(log.present, 0))
+        looking.lets(float("inf"))
+        await looking.until(lambda: looking.cursor == str(Cursor(log.present, head)))
+        feed.end()
+        await looking.ended()
+        await feed.stop()
+        return looking.taken
+
+    threads = Threads(CONNECTIONS_MAX)
+    with CreditLedger(database) as ledger, Reader(database) as reader:
+        for holder in HOLDERS * 10:
+            BlockingLedger(ledger).issue_grant(
+                holder=holder, currency="credits", amount=1, display_name="g", grant_type="PAID"
+            )
+        taken = asyncio.run(told_until_the_head())
+        threads.close()
+    behind = [LAST_ID.findall(each)[0].decode() for each in taken if each.startswith(b": looking on\n")]
+    assert [cursor_of(each, field="id").position for each in behind] == list(range(5, len(HOLDERS) * 10, 5))
