@@ -88,7 +88,7 @@ class Reader:
     def __init__(
         self, database: Database, *, clock: Clock | None = None, connections_max: int = CONNECTIONS_MAX
     ) -> None:
-        self._clock = clock or database_clock()
+        self.clock = clock or database_clock()
         self._pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
             database.conninfo(
                 Role.READER, max_parallel_workers_per_gather="0", statement_timeout=f"{STATEMENT_SECONDS_MAX}s"
@@ -145,7 +145,7 @@ class Reader:
             progress = progress_of(connection, models)
             if at_least is not None and progress.reached < at_least:
                 raise PositionNotReached(wanted=at_least, reached=progress.reached)
-            now = self._clock.read(connection)
+            now = self.clock.read(connection)
             if progress.recorded_at is not None:
                 now = max(now, progress.recorded_at)
             stale = progress.reached < wanted

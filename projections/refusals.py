@@ -126,3 +126,18 @@ class CannotBeReplayed(Refusal):
     @property
     def message(self) -> str:
         return f"an event of positions {self.first} to {self.last} cannot be replayed into {self.name}: {self.error}"
+
+
+@dataclass(eq=False)
+class TooManyRows(Refusal):
+    """A report is longer than whoever asks can be given at once."""
+
+    code = "TooManyRows"
+    rows_max: int
+
+    @property
+    def message(self) -> str:
+        return (
+            f"the report has more than {self.rows_max:,} rows: ask for a shorter period or fewer holders, or export it "
+            f"from the command line, which has no such bound"
+        )

@@ -17,6 +17,7 @@ from ledger.application import LedgerUnavailable
 from ledger.domain.instants import instant_from_text, instant_text
 from ledger.domain.refusals import InvalidArgument, Refusal
 from service.access import Right
+from service.audit.door import audit_routes
 from service.callers import authenticated
 from service.feed.door import event_routes
 from service.frame import Frame, fault, json_answer, refused, route
@@ -53,6 +54,7 @@ def build_app(parts: Parts) -> Frame:
         *rule_routes(parts),
         *login_routes(parts),
         *event_routes(parts),
+        *audit_routes(parts),
         *operation_routes(parts),
     ]
     routes += _health(parts)

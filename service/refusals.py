@@ -15,6 +15,7 @@ from ledger.application.receipts import LedgerUnavailable
 from ledger.domain import refusals
 from ledger.domain.credits import credits_decimal, credits_text
 from ledger.domain.refusals import IdempotencyKeyReused, InvalidArgument, Refusal
+from projections.audit.refusals import ExportDamaged
 from projections.refusals import (
     BeingRebuilt,
     CannotBeFolded,
@@ -25,9 +26,12 @@ from projections.refusals import (
     StillRead,
     SwapNotReached,
     TableMissing,
+    TooManyRows,
 )
 from service.access import IdentityForbidden, Unauthenticated
 from service.api_keys import ApiKeyNotFound
+from service.audit.export_refusals import AmountTooLong, ExportExists
+from service.audit.refusals import FigureNotFound, TooManyReports
 from service.feed.refusals import (
     CursorBeyondHead,
     CursorOfAnotherEpoch,
@@ -128,14 +132,20 @@ ANSWERS: dict[type[Exception], Answer] = {
     NotAcceptable: Answer(406, Exit.USAGE),
     EventTypeUnknown: Answer(404, Exit.NOT_FOUND),
     TooManySubscribers: Answer(429, Exit.TRY_AGAIN, 1),
+    TooManyRows: Answer(400, Exit.USAGE),
+    TooManyReports: Answer(429, Exit.TRY_AGAIN, 1),
+    FigureNotFound: Answer(404, Exit.NOT_FOUND),
     WebhookEndpointNotFound: Answer(404, Exit.NOT_FOUND),
     TooManyWebhookEndpoints: Answer(409, Exit.REFUSED),
     WebhookTargetForbidden: Answer(400, Exit.USAGE),
+    ExportExists: Answer(409, Exit.REFUSED),
+    AmountTooLong: Answer(409, Exit.REFUSED),
     ProjectionNotFound: Answer(404, Exit.NOT_FOUND),
     NotFailedThere: Answer(409, Exit.REFUSED),
     NothingKept: Answer(409, Exit.REFUSED),
     CannotBeReplayed: Answer(409, Exit.REFUSED),
     TableMissing: Answer(409, Exit.REFUSED),
+    ExportDamaged: Answer(409, Exit.REFUSED),
     CannotBeFolded: Answer(409, Exit.REFUSED),
     BeingRebuilt: Answer(503, Exit.TRY_AGAIN, 1),
     SwapNotReached: Answer(503, Exit.TRY_AGAIN, 1),
@@ -188,6 +198,8 @@ class Told(NamedTuple):
 
 def told(error: BaseException, words: Mapping[str, str] | None = None) -> Told | None:
     """What to tell of an error, in a door's words; None for a fault of ours, of which nothing is told."""
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        error = LedgerUnavailable("a question to the database took too long and was ended")
     if isinstance(error, psycopg.OperationalError | PoolTimeout | PoolClosed):
         error = LedgerUnavailable("the database is not available")
     answer = ANSWERS.get(type(error))  # type: ignore[arg-type]  # what is no Exception has no row

@@ -29,7 +29,8 @@ START = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 LONG_FILES = {
     "test_users_cases.py", "test_processes.py", "test_graphql_recharge.py", "test_graphql_schedules.py",
     "test_graphql_rollovers.py", "test_killed_service.py", "test_read_your_writes.py", "test_command_line.py",
-    "test_execution_credits_two_years.py", "test_doctor_tables.py", "test_readme.py",
+    "test_execution_credits_two_years.py", "test_doctor_tables.py", "test_readme.py", "test_trace.py",
+    "test_replay_planted.py", "test_two_clocks.py",
 }  # fmt: skip
 """They begin first: a worker that began one of them when all else is done would have the others wait for it."""
 

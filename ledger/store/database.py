@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
@@ -25,6 +26,10 @@ RECONNECT_SECONDS_MAX = 2.0
 """How long a pool tries for one connection before it begins anew; left to itself, it pauses longer and longer."""
 NETWORK = {"tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """A network that silently swallows packets is noticed in some 25 seconds; what the DSN says wins."""
+
+
+SESSION = {"TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "postgres"}
+"""How values are written as texts, whatever the server's or the account's settings are."""
 
 
 class Role(StrEnum):
@@ -56,8 +61,7 @@ class Database:
 
     def conninfo(self, role: Role | None, **settings: str) -> str:
         """Connection string that starts in the schema and in a role; without one, as the account itself."""
-        options = {"search_path": self.schema, "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres"}
-        options |= settings
+        options = {"search_path": self.schema} | SESSION | settings
         if role is not None:
             options["role"] = self.role_name(role)
         given = conninfo_to_dict(self.dsn).get("options") or ""
@@ -79,6 +83,10 @@ def adapt(connection: "psycopg.Connection[Any]") -> None:
     if connection.info.server_version < OLDEST_SERVER_VERSION:
         connection.close()
         raise UnusableDatabase("the ledger needs PostgreSQL 15 or later")
+    told = {name: connection.info.parameter_status(name) or "" for name in SESSION}
+    for name, value in SESSION.items():
+        if told[name].split(",")[0] != value:  # PGTZ and PGDATESTYLE of the environment win over a connection's options
+            connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
     connection.adapters.register_loader("uuid", _TextLoader)
     connection.adapters.register_loader("numeric", CreditsLoader)
     connection.adapters.register_loader("timestamptz", InstantLoader)

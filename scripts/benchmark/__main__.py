@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts.benchmark import events, rebuild, rules
+from scripts.benchmark import events, rebuild, replay, rules
 from scripts.benchmark.debits import Pools, by_callers, by_lists
 from scripts.benchmark.events import measure_events
 from scripts.benchmark.measure import Measurement, Row, progress
 from scripts.benchmark.rebuild import measure_rebuilds
+from scripts.benchmark.replay import measure_replays
 from scripts.benchmark.rules import measure_rules
 from scripts.benchmark.yardsticks import copy_rows, insert_one_row, load_decide_save
 from service.bootstrap import RunningLedger, open_ledger
@@ -42,6 +43,10 @@ def main() -> None:
             count = options.events or rebuild.EVENTS
             told = measure_rebuilds(options.dsn, folder, schema, count, options.runs, 10 * options.seconds)
             print(rebuild.as_json(*told) if options.json else rebuild.as_markdown(*told))
+            return
+        if options.what == "replay":
+            done = measure_replays(options.dsn, folder, schema, options.events or replay.EVENTS, options.runs)
+            print(replay.as_json(done) if options.json else replay.as_markdown(done))
             return
         if options.what == "events":
             count = options.events or events.EVENTS
@@ -167,12 +172,16 @@ def _as_json(rows: list[Row], version: str) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=("debits", "rules", "rebuild", "events"), default="debits", help="what to measure"
+        "what",
+        nargs="?",
+        choices=("debits", "rules", "rebuild", "events", "replay"),
+        default="debits",
+        help="what to measure",
     )
     parser.add_argument(
         "--events",
         type=int,
-        help="of rules: the many events (default 10,000,000); of rebuild (default 5,000,000); of events (50,000)",
+        help="how many, of rules (default 10,000,000), rebuild (5,000,000), replay (2,000,000) or events (50,000)",
     )
     parser.add_argument("--dsn", help="a PostgreSQL 15 or later; default: an embedded one")
     parser.add_argument("--runs", type=int, default=3, help="runs of each row; the table shows medians (default 3)")

@@ -87,6 +87,8 @@ CLI_WORDS = {
     "currencies": "--currency",
     "first": "--from",
     "endpoint": "ENDPOINT",
+    "to": "--to",
+    "against": "--against",
 }
 """What the command line calls the fields of commands."""
 
@@ -272,7 +274,14 @@ def _complain(code: str, message: str, facts: dict[str, Any], ends: Exit, as_jso
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return instant_text(value) if isinstance(value, datetime) else str(value)
+    return instant_text(value) if isinstance(value, datetime) else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """A text on one line of a terminal: what would move or clear it is told by its escape."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _plain(value: object) -> object:

@@ -11,6 +11,7 @@ from service.bootstrap import RunningLedger
 from service.cli.credits import credits_group
 from service.cli.epochs import epochs_group
 from service.cli.execution_credits import execution_credits_group
+from service.cli.finance import audit_group, report_group
 from service.cli.frame import ExampledGroup, database_here, now_of, run, show, table, with_json, with_ledger
 from service.cli.grants import grants_group
 from service.cli.projections import projections_group
@@ -166,6 +167,8 @@ projections_group.add_command(verify_command)
 cli.add_command(projections_group)
 cli.add_command(epochs_group)
 cli.add_command(webhooks_group)
+cli.add_command(audit_group)
+cli.add_command(report_group)
 
 
 def main() -> None:

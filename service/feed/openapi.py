@@ -1,8 +1,6 @@
 """The OpenAPI document of the feed: what can be asked of it, and what it answers."""
 
 from collections.abc import Iterable
-from http import HTTPStatus
-from typing import Any, TypeAlias
 
 from ledger.domain.values import NAME_CHARACTERS_MAX
 from service.callers import AT_LEAST
@@ -26,12 +24,10 @@ from service.feed.door import (
 )
 from service.feed.wire import MESSAGES
 from service.frame import POSITION, REQUEST_ID_HEADER
+from service.openapi import RETRY, TEXT, Schema, headers, name_of, object_of, problem, refusal, response
 
-Schema: TypeAlias = dict[str, Any]
-RETRY = "Retry-After"
 A_CURSOR = f"[A-Za-z0-9_-]{{{CHARACTERS}}}"
 A_POSITION = f"[0-9]{{1,{POSITION_DIGITS_MAX}}}"
-TEXT: Schema = {"type": "string"}
 OF_ANY = (408, 413, 429, 500, 503)
 REASONS = {
     400: "A parameter is not as it must be; `field` is its name.",
@@ -73,8 +69,8 @@ def document() -> Schema:
             ONE_SCHEMA: {"get": _one_schema()},
         },
         "components": {
-            "schemas": {"CloudEvent": _cloud_event(), "Problem": _problem()},
-            "responses": {_name(status): _refusal(status) for status in REASONS},
+            "schemas": {"CloudEvent": _cloud_event(), "Problem": problem()},
+            "responses": {name_of(status): refusal(status, REASONS[status], OF_EVERY_ANSWER) for status in REASONS},
             "headers": HEADERS,
             "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-API-KEY"}},
         },
@@ -85,7 +81,7 @@ def _events() -> Schema:
     events = {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}}}
     told = {
         "description": "Whole transactions in order of position; as a stream, each event under its own cursor.",
-        "headers": _headers((*OF_EVERY_ANSWER, CURSOR, CAUGHT_UP, "Link")),
+        "headers": headers((*OF_EVERY_ANSWER, CURSOR, CAUGHT_UP, "Link")),
         "content": {BATCH: events, JSON: events, STREAM: {"schema": TEXT}},
     }
     return {
@@ -154,21 +150,7 @@ def _cloud_event() -> Schema:
         "data": {"type": "object", "description": f"As the schema at {ONE_SCHEMA} says."},
     }
     holder = {**TEXT, "description": "Whose it is; of an event that is nobody's, it is not there."}
-    return {"type": "object", "properties": {**told, "partitionkey": holder}, "required": [*told]}
-
-
-def _problem() -> Schema:
-    told = {
-        "timestamp": {**TEXT, "format": "date-time"},
-        "status": {"type": "integer"},
-        **dict.fromkeys(("error", "message", "path", "code"), TEXT),
-    }
-    return {
-        "description": "What went wrong, and the facts of it, by name.",
-        "type": "object",
-        "properties": told,
-        "required": [*told],
-    }
+    return object_of(told) | {"properties": {**told, "partitionkey": holder}}
 
 
 def _parameter(name: str, about: str, schema: Schema, place: str = "query") -> Schema:
@@ -176,24 +158,8 @@ def _parameter(name: str, about: str, schema: Schema, place: str = "query") -> S
 
 
 def _done(media: str, schema: Schema) -> Schema:
-    return {"description": "Done.", "headers": _headers(OF_EVERY_ANSWER), "content": {media: {"schema": schema}}}
-
-
-def _refusal(status: int) -> Schema:
-    return {
-        "description": f"{HTTPStatus(status).phrase}. {REASONS[status]}",
-        "headers": _headers((*OF_EVERY_ANSWER, *([RETRY] if status in (429, 503) else []))),
-        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
+    return {"description": "Done.", "headers": headers(OF_EVERY_ANSWER), "content": {media: {"schema": schema}}}
 
 
 def _refusals(*statuses: int) -> Schema:
-    return {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in sorted((*statuses, *OF_ANY))}
-
-
-def _name(status: int) -> str:
-    return HTTPStatus(status).phrase.title().replace(" ", "")
-
-
-def _headers(names: Iterable[str]) -> Schema:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    return {str(status): response(status) for status in sorted((*statuses, *OF_ANY))}

@@ -1,8 +1,8 @@
 """The OpenAPI document of the REST door: what its routes take and answer, from the same models that read and refuse."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from ledger.domain.values import KEY_CHARACTERS_MAX
 from service.callers import AT_LEAST
 from service.frame import POSITION, REQUEST_ID_HEADER, STALE
+from service.openapi import RETRY, Schema, headers, name_of, response
 from service.rest.door import KEY_HEADER, RATE_HEADERS, REPLAYED, TOKEN_HEADER
 from service.rest.login import EXTEND, LOGIN
 from service.rest.models import (
@@ -27,8 +28,6 @@ from service.rest.models import (
 )
 from service.rest.rules import NAMES, ONE_RULE, RULE, RULES, SUMMARY
 
-Schema: TypeAlias = dict[str, Any]
-RETRY = "Retry-After"
 REFERENCE = "#/components/schemas/{model}"
 BY_KEY: Schema = {"key": []}
 BY_TOKEN: Schema = {"token": []}
@@ -121,7 +120,7 @@ def document() -> Schema:
         "paths": paths,
         "components": {
             "schemas": _untitled(schemas["$defs"]),
-            "responses": {_name(status): _problem(status) for status in REASONS},
+            "responses": {name_of(status): _problem(status) for status in REASONS},
             "headers": HEADERS,
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-KEY"},
@@ -138,7 +137,7 @@ def _told(operation: Operation) -> Schema:
         "security": list(operation.security),
         "parameters": list(_parameters(operation)),
         "responses": {"200": _done(operation)}
-        | {str(status): _shared(status) for status in sorted(operation.statuses)},
+        | {str(status): response(status) for status in sorted(operation.statuses)},
     }
     if operation.body is not None:
         schema = _reference(operation.body)
@@ -163,9 +162,9 @@ def _parameters(operation: Operation) -> Iterator[Schema]:
 
 
 def _done(operation: Operation) -> Schema:
-    done: Schema = {"description": "Done.", "headers": _headers(OF_EVERY_ANSWER)}
+    done: Schema = {"description": "Done.", "headers": headers(OF_EVERY_ANSWER)}
     if operation.path not in (LOGIN, EXTEND):
-        done["headers"] = _headers([*OF_DOORS, *([REPLAYED] if KEY_HEADER in operation.headers else [])])
+        done["headers"] = headers([*OF_DOORS, *([REPLAYED] if KEY_HEADER in operation.headers else [])])
     if operation.answer is not None:
         done["content"] = {"application/json": {"schema": _reference(operation.answer)}}
     return done
@@ -174,21 +173,9 @@ def _done(operation: Operation) -> Schema:
 def _problem(status: int) -> Schema:
     return {
         "description": f"{HTTPStatus(status).phrase}. {REASONS[status]}",
-        "headers": _headers([*OF_DOORS, *([RETRY] if status in (429, 503) else [])]),
+        "headers": headers([*OF_DOORS, *([RETRY] if status in (429, 503) else [])]),
         "content": {"application/json": {"schema": _reference(Problem)}},
     }
-
-
-def _shared(status: int) -> Schema:
-    return {"$ref": f"#/components/responses/{_name(status)}"}
-
-
-def _name(status: int) -> str:
-    return HTTPStatus(status).phrase.title().replace(" ", "")
-
-
-def _headers(names: Iterable[str]) -> Schema:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _untitled(schema: Any) -> Any:

@@ -11,14 +11,13 @@ from starlette.routing import Route
 from ledger.application import (
     ChangeAllocationRule,
     DefineAllocationRule,
-    LedgerUnavailable,
     Receipt,
     RemoveAllocationRule,
 )
 from ledger.application.inputs import WHOLE_MAX
 from ledger.domain.credits import UNITS_PER_CREDIT, Credits, credits_text
 from ledger.domain.events import RuleDetails, RuleEvent
-from ledger.domain.refusals import AllocationRuleNotFound, InvalidArgument, Refusal
+from ledger.domain.refusals import AllocationRuleNotFound, InvalidArgument
 from ledger.domain.values import UUID, StreamId
 from projections.allocation_rules.queries import (
     After,
@@ -50,6 +49,7 @@ from service.rest.models import (
 )
 from service.rest.page_tokens import PageStart, page_start, page_token
 from service.rest.time_ranges import LAST_MONTH, window_of
+from service.settling import settle
 
 API = "/license/api/v1"
 RULES, RULE = f"{API}/credit-allocation-rules", f"{API}/credit-allocation-rule"
@@ -57,7 +57,6 @@ ONE_RULE = f"{RULE}/{{ruleId}}"
 SUMMARY, NAMES = f"{API}/credit-allocation-rule-summary", f"{API}/credit-allocation-rule-names"
 PASSED_EVENTS_MAX = 1_000_000
 """How many events may have come after a list's first page: they are read to tell the next pages as of that one."""
-SETTLING_TRIES_MAX = 100
 
 
 class Listed(NamedTuple):
@@ -125,7 +124,7 @@ def rule_routes(parts: Parts) -> list[Route]:
         """What was purchased and used in a window of time, of all customers and companies together."""
         async with asked(request, parts, Right.READ, SUMMARY_MODELS) as door:
             wanted = await body_of(request, SummaryRequest, optional=True)
-            settled = await _settle(parts)
+            settled = await settle(parts)
             bought, used = await door.ask(partial(_sum_up, wanted=wanted))
             door.reads.stale = door.reads.stale or not settled
             return door.at(Response(_exactly(purchased=bought, usage=used), media_type="application/json"))
@@ -164,17 +163,6 @@ def _list(snapshot: Snapshot, *, wanted: ListRequest, start: PageStart | None, l
 def _sum_up(snapshot: Snapshot, *, wanted: SummaryRequest) -> tuple[Credits, Credits]:
     window = window_of(wanted.timeRange or LAST_MONTH, snapshot.now)
     return purchased(snapshot, window), sum(used_by_sets(snapshot, window).values())
-
-
-async def _settle(parts: Parts) -> bool:
-    """Write what has fallen due: a period that has begun, say, is a lot. Returns whether all of it is written."""
-    try:
-        for _ in range(SETTLING_TRIES_MAX):
-            if not await parts.ledger.settle_due():
-                return True
-    except (Refusal, LedgerUnavailable):
-        pass
-    return False
 
 
 def _fields(request: Request, given: NewRule | RuleChange) -> dict[str, Any]:

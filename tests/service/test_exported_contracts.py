@@ -9,12 +9,14 @@ import pytest
 from graphql import GraphQLEnumType, GraphQLObjectType
 from graphql import build_schema as parse_schema
 
+from service.audit.openapi import document as audit_document
 from service.feed.openapi import document as feed_document
 from service.graphql.schema import build_schema
 from service.rest.openapi import document
 
 CONTRACTS = Path(__file__).parent.parent.parent / "docs" / "contracts"
 EXPORTED = CONTRACTS / "schema.graphql"
+OPENAPI = {"openapi": document, "events-openapi": feed_document, "audit-openapi": audit_document}
 
 CREDIT_GRANT = """
     id: UUID!                grantId: String!        displayName: String!          grantType: CreditGrantType!
@@ -62,7 +64,7 @@ def test_the_committed_schema_is_the_one_that_is_served() -> None:
     assert EXPORTED.read_text() == build_schema().as_str() + "\n", "run scripts/contracts and look at the difference"
 
 
-@pytest.mark.parametrize(("name", "code_has"), [("openapi", document), ("events-openapi", feed_document)])
+@pytest.mark.parametrize(("name", "code_has"), OPENAPI.items())
 def test_the_committed_openapi_documents_are_what_the_code_has(name: str, code_has: Callable[[], object]) -> None:
     exported = (CONTRACTS / f"{name}.json").read_text()
     assert exported == json.dumps(code_has(), indent=2) + "\n", "run scripts/contracts and look at the difference"

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from ledger.store.database import Database
 from service.app import build_app
+from service.audit.openapi import document as audit_document
 from service.bootstrap import open_ledger
 from service.callers import AT_LEAST
 from service.feed.openapi import document as feed_document
@@ -106,8 +107,9 @@ def methods_of(document: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def test_the_document_has_every_route_and_no_other(served: set[tuple[str, str]]) -> None:
-    """Of this door and of the feed; others have documents of their own, or need none."""
+    """Of this door, of the feed and of the auditor's door; others have documents of their own, or need none."""
     assert {path for _, path in served} >= OTHER_DOORS
     of_rest = {(method, path) for method, path in served if path not in OTHER_DOORS}
     assert methods_of(api.raw_schema) == {(method, path) for method, path in of_rest if not path.startswith("/v1/")}
-    assert methods_of(feed_document()) == {(method, path) for method, path in of_rest if path.startswith("/v1/")}
+    others = methods_of(feed_document()) | methods_of(audit_document())
+    assert others == {(method, path) for method, path in of_rest if path.startswith("/v1/")}

@@ -1,0 +1,1 @@
+SELECT transaction_last, recorded_at FROM movements WHERE position = %(position)s

@@ -1,0 +1,1 @@
+SELECT position, recorded_at FROM movements ORDER BY position DESC LIMIT 1

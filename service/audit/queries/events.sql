@@ -1,0 +1,36 @@
+-- The events of a stretch of the log as they are exported: every column of the table in its order, amounts with 9 places,
+-- instants in UTC with 6 digits, arrays as JSON.
+SELECT
+    position,
+    transaction_last,
+    stream_id,
+    version,
+    type,
+    schema_version,
+    transaction_id,
+    to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS recorded_at,
+    actor_kind,
+    actor_key,
+    correlation_id,
+    causation_id,
+    to_char(effective_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS effective_at,
+    to_char(use_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS use_at,
+    cause,
+    kind,
+    holder,
+    currency,
+    resource,
+    grant_type,
+    lot,
+    amount::text AS amount,
+    debit_id,
+    array_to_json(account_groups) AS account_groups,
+    terms_version,
+    lot_granted::text AS lot_granted,
+    lot_used::text AS lot_used,
+    lot_balance::text AS lot_balance,
+    pool_balance::text AS pool_balance,
+    data
+FROM events
+WHERE position > %(after)s::bigint AND position <= %(until)s::bigint
+ORDER BY position
