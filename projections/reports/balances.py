@@ -7,7 +7,7 @@ from ledger.domain.credits import Credits
 from ledger.domain.instants import Instant
 from ledger.domain.values import PoolKey
 from projections.reading import Reader
-from projections.reports.figures import Flows, Lot, Scope, Told, lots_of, standing
+from projections.reports.figures import Flows, LotFigures, Scope, Told, lots_of, standing
 from projections.reports.report import AsOf, Column, Of, Report, below_zero
 from projections.reports.rollforward import UNITS
 
@@ -22,7 +22,7 @@ FIGURES = tuple(
 """booked - awaiting_payment - ended = available: `ended` is what was left of lots whose end is not recorded yet."""
 
 
-def of_resource(lots: Iterable[Lot], resource: str | None) -> list[Lot]:
+def of_resource(lots: Iterable[LotFigures], resource: str | None) -> list[LotFigures]:
     """Those of a resource; None: of every one, and of none."""
     return [lot for lot in lots if resource in (None, lot.pool.resource)]
 
@@ -39,7 +39,7 @@ def balances(
 
     All that was ever dated up to the effective clock, and what it comes to. Refuses: PositionNotReached.
     """
-    pools: dict[PoolKey, list[Lot]] = {}
+    pools: dict[PoolKey, list[LotFigures]] = {}
     for lot in of_resource(lots_of(reader, scope, as_of, told=told).values(), resource):
         pools.setdefault(lot.pool, []).append(lot)
     figures = {pool: _figures(found, as_of.effective_at) for pool, found in pools.items()}
@@ -54,7 +54,7 @@ def balances(
     )
 
 
-def _figures(lots: Iterable[Lot], instant: Instant) -> tuple[Credits, ...]:
+def _figures(lots: Iterable[LotFigures], instant: Instant) -> tuple[Credits, ...]:
     flows, booked, stands = Flows(), 0, [0, 0, 0]
     for lot in lots:
         flows = flows.plus(lot.within)

@@ -11,7 +11,7 @@ from ledger.domain.instants import Instant
 from projections.reading import Reader
 from projections.reports.as_of import report_sql
 from projections.reports.expiring import BUCKETS, bucket_of
-from projections.reports.figures import Flows, Lot, Standing, standing
+from projections.reports.figures import Flows, LotFigures, Standing, standing
 from projections.reports.leaves import Found, batches, leaves_of
 from projections.reports.trace import Asked, Flow, Made, Span
 
@@ -35,12 +35,12 @@ class Moved(NamedTuple):
     flows: Sequence[str] = tuple(FLOWS)
     sign: int = +1
 
-    def of(self, lot: Lot) -> Mapping[str, Credits]:
+    def of(self, lot: LotFigures) -> Mapping[str, Credits]:
         moved = self._moved(lot)
         told = {name: self.sign * FLOWS[name][2] * getattr(moved, name) for name in self.flows}
         return {name: amount for name, amount in told.items() if amount}
 
-    def _moved(self, lot: Lot) -> Flows:
+    def _moved(self, lot: LotFigures) -> Flows:
         match self.span:
             case Span.BEFORE:
                 return lot.before
@@ -62,7 +62,7 @@ class Moved(NamedTuple):
                 leaves.put(flow.branch, self.sign)
 
 
-def places_of(lots: Iterable[Lot]) -> dict[str, Any]:
+def places_of(lots: Iterable[LotFigures]) -> dict[str, Any]:
     """Where the log has these lots, and when grants among them begin."""
     found = list(lots)
     return {
@@ -73,12 +73,12 @@ def places_of(lots: Iterable[Lot]) -> dict[str, Any]:
     }
 
 
-def _stands(part: Callable[[Standing], Credits]) -> Callable[[Lot, Instant], bool]:
+def _stands(part: Callable[[Standing], Credits]) -> Callable[[LotFigures, Instant], bool]:
     return lambda lot, instant: part(standing(lot, instant)) != 0
 
 
-def _ends(bucket: str) -> Callable[[Lot, Instant], bool]:
-    def ends(lot: Lot, instant: Instant) -> bool:
+def _ends(bucket: str) -> Callable[[LotFigures, Instant], bool]:
+    def ends(lot: LotFigures, instant: Instant) -> bool:
         return standing(lot, instant).ended == 0 and bucket_of(lot, instant) == bucket
 
     return ends

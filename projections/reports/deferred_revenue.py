@@ -10,7 +10,7 @@ from ledger.domain.revenue import Course, Money, Price, Revenue, counts_from, de
 from ledger.domain.values import Kind, LotId
 from projections.reading import Reader
 from projections.reports.as_of import report_sql
-from projections.reports.figures import Flows, Lot, Period, Scope, Told, lots_of, pages
+from projections.reports.figures import Flows, LotFigures, Period, Scope, Told, lots_of, pages
 from projections.reports.report import AsOf, Column, Of, Report, Row, below_zero
 
 GROUPS = {
@@ -34,7 +34,7 @@ class By(StrEnum):
 class PaidGrant:
     """A grant that costs something, as it was just before a period and is as of its end."""
 
-    def __init__(self, lot: Lot, period: Period) -> None:
+    def __init__(self, lot: LotFigures, period: Period) -> None:
         assert lot.details is not None
         self.lot = lot
         self.details = lot.details

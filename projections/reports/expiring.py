@@ -6,7 +6,7 @@ from ledger.domain.credits import Credits
 from ledger.domain.instants import Instant, add_months
 from ledger.domain.refusals import InvalidArgument
 from projections.reading import Reader
-from projections.reports.figures import Lot, Scope, Told, lots_of, standing
+from projections.reports.figures import LotFigures, Scope, Told, lots_of, standing
 from projections.reports.report import AsOf, Column, Of, Report, below_zero
 from projections.reports.rollforward import GROUPS, UNITS, By, group_of
 
@@ -46,7 +46,7 @@ def expiring(reader: Reader, scope: Scope, by: By, as_of: AsOf, told: Told = lam
     )
 
 
-def bucket_of(lot: Lot, instant: Instant) -> str:
+def bucket_of(lot: LotFigures, instant: Instant) -> str:
     """By when a lot ends, as its terms in force at an instant say: the name of a column."""
     end = lot.terms_at(instant).expires_at
     if end is None:

@@ -113,7 +113,7 @@ class LotTerms:
 
 
 @dataclass(slots=True)
-class Lot:
+class LotFigures:
     """A lot's figures as of the end of a period; `booked` is what its last event recorded, whatever that is dated.
 
     A grant comes in when it begins, as its terms told last; before that it is not there, unless something of it counts.
@@ -184,14 +184,14 @@ def lots_of(
     told: Told = lambda done, total: None,
     *,
     events_max: int = PAGE_EVENTS,
-) -> dict[LotId, Lot]:
+) -> dict[LotId, LotFigures]:
     """The lots of a scope as of its clocks, by their ids, in the order they were opened.
 
     With a `start`, what moved since then is told apart. `events_max` are read by a statement. Refuses:
     PositionNotReached (of one holder, whose events are found by a read model).
     """
     period = Period(start, as_of.effective_at)
-    lots: dict[LotId, Lot] = {}
+    lots: dict[LotId, LotFigures] = {}
     for connection, moved, values in pages(reader, scope, as_of.position, events_max=events_max):
         _fold(connection, moved, values, period, lots)
         told(values["until"], as_of.position)
@@ -233,7 +233,7 @@ def _fold(
     moved: sql.Composable,
     values: dict[str, Any],
     period: Period,
-    lots: dict[LotId, Lot],
+    lots: dict[LotId, LotFigures],
 ) -> None:
     for row in connection.execute(sql.SQL(report_sql("terms")).format(moved=moved), values):
         _take_terms(row, lots)
@@ -247,10 +247,10 @@ def _fold(
         lot.last_position = max(lot.last_position, row["position"])
 
 
-def _take_terms(row: DictRow, lots: dict[LotId, Lot]) -> None:
+def _take_terms(row: DictRow, lots: dict[LotId, LotFigures]) -> None:
     lot = lots.get(row["lot"])
     if lot is None:
-        lot = lots[row["lot"]] = Lot(
+        lot = lots[row["lot"]] = LotFigures(
             row["lot"],
             row["stream_id"],
             PoolKey(Kind(row["kind"]), row["holder"], row["currency"], row["resource"]),
@@ -273,7 +273,7 @@ def _take_terms(row: DictRow, lots: dict[LotId, Lot]) -> None:
     lot.last_position = max(lot.last_position, row["position"])
 
 
-def _look_up_booked(reader: Reader, lots: dict[LotId, Lot]) -> None:
+def _look_up_booked(reader: Reader, lots: dict[LotId, LotFigures]) -> None:
     positions = iter([lot.last_position for lot in lots.values()])
     while some := list(islice(positions, LOTS_AT_ONCE)):
         with reader.connection() as connection:
@@ -294,7 +294,7 @@ class Standing(NamedTuple):
     available: Credits
 
 
-def standing(lot: Lot, instant: Instant) -> Standing:
+def standing(lot: LotFigures, instant: Instant) -> Standing:
     """By the terms that were in force at the instant, the end of the lot's period. A lot that has ended awaits nothing.
 
     A lot that is still to begin, and one that is void, has nothing booked.

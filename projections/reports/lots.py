@@ -5,7 +5,7 @@ from ledger.domain.instants import Instant
 from projections.lots.queries import LotStatus
 from projections.reading import Reader
 from projections.reports.balances import POOL, in_order, of_resource
-from projections.reports.figures import Lot, Scope, Told, ends_at, lots_of, standing
+from projections.reports.figures import LotFigures, Scope, Told, ends_at, lots_of, standing
 from projections.reports.report import AsOf, Column, Of, Report, Row, below_zero
 from projections.reports.rollforward import UNITS
 
@@ -58,11 +58,11 @@ def lots(
     )
 
 
-def _there(lot: Lot, instant: Instant) -> bool:
+def _there(lot: LotFigures, instant: Instant) -> bool:
     return min(lot.begins_at, lot.terms[0].effective_at) <= instant
 
 
-def _row(lot: Lot, instant: Instant) -> Row:
+def _row(lot: LotFigures, instant: Instant) -> Row:
     terms, flows, details, status = lot.terms_at(instant), lot.within, lot.details, _status(lot, instant)
     begun = lot.begins_at <= instant
     return (
@@ -77,7 +77,7 @@ def _row(lot: Lot, instant: Instant) -> Row:
     )
 
 
-def _status(lot: Lot, instant: Instant) -> LotStatus:
+def _status(lot: LotFigures, instant: Instant) -> LotStatus:
     """The first that holds, as everywhere: voided, consumed, expired, pending, active.
 
     Void is a lot from when it was said, though what it was to hold leaves it no sooner than it comes.
@@ -92,10 +92,10 @@ def _status(lot: Lot, instant: Instant) -> LotStatus:
     return LotStatus.ACTIVE if begun and not terms.awaiting_payment else LotStatus.PENDING
 
 
-def _granted(lot: Lot) -> Credits:
+def _granted(lot: LotFigures) -> Credits:
     return sum(amount for _, _, amount in lot.grants)
 
 
-def _name(lot: Lot) -> str | None:
+def _name(lot: LotFigures) -> str | None:
     details = lot.details
     return None if details is None else details.readable_id

@@ -13,7 +13,7 @@ from ledger.domain.values import Cause, LotId, PaymentMethod
 from projections.reading import Reader
 from projections.reports.as_of import report_sql
 from projections.reports.credit_trace import FLOWS, places_of
-from projections.reports.figures import Lot
+from projections.reports.figures import LotFigures
 from projections.reports.leaves import Found
 from projections.reports.trace import Asked, Flow, Made, Span
 from projections.reports.tree import Leaf
@@ -51,7 +51,7 @@ class Costs:
             leaf = Leaf(row["position"], row["counts_at"], share)
             self.found[lot].setdefault(name, Found()).take(leaf, asked.parts_max)
 
-    def of(self, lot: Lot) -> Mapping[str, Money]:
+    def of(self, lot: LotFigures) -> Mapping[str, Money]:
         return {name: found.sum for name, found in self.found.get(lot.lot, {}).items()}
 
     def find(self, reader: Reader, flows: Sequence[Flow], asked: Asked) -> None:
@@ -75,7 +75,11 @@ REVENUE_COLUMNS: Mapping[str, Sequence[Piece]] = {
 
 
 def revenue_made(
-    reader: Reader, all_lots: Mapping[LotId, Lot], lots: Iterable[Lot], asked: Asked, pieces: Sequence[Piece]
+    reader: Reader,
+    all_lots: Mapping[LotId, LotFigures],
+    lots: Iterable[LotFigures],
+    asked: Asked,
+    pieces: Sequence[Piece],
 ) -> Made:
     """What a figure of these lots is made of; what was carried out of them is the cost of others of all the lots."""
     paid = {lot.lot: lot for lot in lots if (details := lot.details) is not None and details.cost.amount > 0}
@@ -94,7 +98,7 @@ def revenue_made(
 class Telling:
     """What each event of a grant adds to what became of its cost: it telescopes, so the shares add up exactly."""
 
-    def __init__(self, lot: Lot, all_lots: Mapping[LotId, Lot]) -> None:
+    def __init__(self, lot: LotFigures, all_lots: Mapping[LotId, LotFigures]) -> None:
         assert lot.details is not None
         self.paid_for = lot.details.payment.method is not PaymentMethod.NONE
         granted = sum(each.granted + each.rolled_over_in for each in (lot.before, lot.within, lot.since))
@@ -145,7 +149,7 @@ class Telling:
         course.owed += 0 if row["type"] == Granted.TOPIC else amount
 
 
-def _cost(target: Lot) -> Money:
+def _cost(target: LotFigures) -> Money:
     assert target.details is not None
     return Price.of(target.details, 1).cost
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from ledger.domain.credits import Credits
 from ledger.domain.instants import Instant
 from projections.reading import Reader
-from projections.reports.figures import Flows, Lot, Scope, Told, lots_of, standing
+from projections.reports.figures import Flows, LotFigures, Scope, Told, lots_of, standing
 from projections.reports.report import AsOf, Column, Of, Report, Row, below_zero
 
 GROUPS = {
@@ -47,7 +47,7 @@ class Totals:
         self.awaiting_payment: Credits = 0
         self.ended: Credits = 0
 
-    def take(self, lot: Lot, instant: Instant) -> None:
+    def take(self, lot: LotFigures, instant: Instant) -> None:
         self.opening += lot.opening
         self.flows = self.flows.plus(lot.within)
         self.closing += lot.closing
@@ -90,7 +90,7 @@ def rollforward(
     )
 
 
-def group_of(lot: Lot, by: By) -> tuple[str, ...]:
+def group_of(lot: LotFigures, by: By) -> tuple[str, ...]:
     """The values of a row's own columns for a lot; no value is the empty text."""
     values = lot.pool._asdict() | {"grant_type": lot.grant_type}
     return tuple(values[column.name] or "" for column in GROUPS[by])

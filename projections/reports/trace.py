@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from ledger.domain.instants import Instant
 from projections.reading import Reader
 from projections.reports.balances import in_order
-from projections.reports.figures import Lot
+from projections.reports.figures import LotFigures
 from projections.reports.leaves import ALL, describe
 from projections.reports.report import AsOf, Cell
 from projections.reports.tree import Branch, More
@@ -54,7 +54,7 @@ class Part(Protocol):
     @property
     def name(self) -> str: ...
 
-    def of(self, lot: Lot) -> Mapping[str, int]:
+    def of(self, lot: LotFigures) -> Mapping[str, int]:
         """What a lot's events add to the figure, by their flow; those of which there are none are left out."""
 
     def find(self, reader: Reader, flows: Sequence["Flow"], asked: Asked) -> None:
@@ -65,7 +65,7 @@ class Flow(NamedTuple):
     """What some events of a lot add to a part of a figure; `name` says which events they are."""
 
     branch: Branch
-    lot: Lot
+    lot: LotFigures
     name: str
 
 
@@ -74,18 +74,18 @@ class Made:
     """What a figure is made of: the parts of those lots that it counts as of an instant."""
 
     parts: Sequence[Part]
-    counts: Callable[[Lot, Instant], bool] = lambda lot, instant: True
+    counts: Callable[[LotFigures, Instant], bool] = lambda lot, instant: True
 
 
 class Level(NamedTuple):
     """What lots are told apart by, one level below the other, and in which order."""
 
     name: str
-    facts: Callable[[Lot, Instant], Facts]
-    key: Callable[[Lot], Key]
+    facts: Callable[[LotFigures, Instant], Facts]
+    key: Callable[[LotFigures], Key]
 
 
-def lot_facts(lot: Lot, instant: Instant) -> Facts:
+def lot_facts(lot: LotFigures, instant: Instant) -> Facts:
     """Which lot it is, and the terms that were in force; it begins as it was told last."""
     terms, grant = lot.terms_at(instant), {}
     if (details := lot.details) is not None:
@@ -109,7 +109,7 @@ LOT = Level("lot", lot_facts, lambda lot: (lot.first_position, lot.lot))
 TO_HOLDERS = (HOLDER, POOL, LOT)
 TO_POOLS = (POOL, LOT)
 
-KEYS: Mapping[str, Callable[[Lot], Any]] = {
+KEYS: Mapping[str, Callable[[LotFigures], Any]] = {
     "kind": lambda lot: lot.pool.kind,
     "holder": lambda lot: lot.pool.holder,
     "currency": lambda lot: lot.pool.currency,
@@ -122,13 +122,13 @@ KEYS: Mapping[str, Callable[[Lot], Any]] = {
 """What columns of reports tell of a row's lots, by the columns' names."""
 
 
-def lots_of_row(lots: Iterable[Lot], row: Facts) -> list[Lot]:
+def lots_of_row(lots: Iterable[LotFigures], row: Facts) -> list[LotFigures]:
     """The lots that a row is about, by its first columns."""
     return [lot for lot in lots if all(KEYS[name](lot) == value for name, value in row.items())]
 
 
 def trace(
-    reader: Reader, lots: Iterable[Lot], made: Made, asked: Asked, root: Branch, levels: Sequence[Level]
+    reader: Reader, lots: Iterable[LotFigures], made: Made, asked: Asked, root: Branch, levels: Sequence[Level]
 ) -> Branch:
     """Grow below a figure what it is made of, in these lots: by level, by flow, down to the events.
 
@@ -149,7 +149,7 @@ def trace(
 
 
 def _grow(
-    branch: Branch, lots: Sequence[Lot], part: Part, levels: Sequence[Level], asked: Asked, flows: list[Flow]
+    branch: Branch, lots: Sequence[LotFigures], part: Part, levels: Sequence[Level], asked: Asked, flows: list[Flow]
 ) -> None:
     """Put below a branch what its lots come to: by the first of the levels, or at last by flow."""
     if not levels:
@@ -158,7 +158,7 @@ def _grow(
         flows += [Flow(below, lot, below.name) for below in branch.branches]
         return
     level, *below = levels
-    groups: dict[Key, list[Lot]] = {}
+    groups: dict[Key, list[LotFigures]] = {}
     for lot in lots:
         if part.of(lot):
             groups.setdefault(level.key(lot), []).append(lot)
@@ -173,7 +173,7 @@ def _grow(
     branch.branches, branch.more = branches, _more(level, grouped[asked.parts_max :], part)
 
 
-def _more(level: Level, groups: Sequence[Sequence[Lot]], part: Part) -> More | None:
+def _more(level: Level, groups: Sequence[Sequence[LotFigures]], part: Part) -> More | None:
     lots = [lot for group in groups for lot in group]
     if not lots:
         return None
@@ -181,5 +181,5 @@ def _more(level: Level, groups: Sequence[Sequence[Lot]], part: Part) -> More | N
     return More(f"{level.name}s", len(groups), _sum(lots, part), first, last)
 
 
-def _sum(lots: Iterable[Lot], part: Part) -> int:
+def _sum(lots: Iterable[LotFigures], part: Part) -> int:
     return sum(sum(part.of(lot).values()) for lot in lots)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -31,9 +32,11 @@ from service.parts import Parts
 from service.refusals import in_words
 from service.settling import settle
 
+log = logging.getLogger(__name__)
+
 REPORTS_MAX, REPLAYS_MAX = 2, 1
 """How many one process makes at once: a report holds one of its connections until it is whole."""
-WAITING_SECONDS_MAX = 10.0
+WAITING_SECONDS_MAX = 5.0
 LOOK_SECONDS = 1.0
 """How often it is seen whether somebody still waits."""
 ROWS_MAX = 50_000
@@ -120,6 +123,7 @@ async def _watched(gone: Gone) -> AsyncIterator[Event]:
         while not await gone():
             await asyncio.sleep(LOOK_SECONDS)
         left.set()
+        log.info("nobody waits for this report any more: it is given up")
 
     watching = asyncio.create_task(watch())
     try:

@@ -48,7 +48,9 @@ class LedgerAsked(OneHolder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UsageAsked(OneHolder):
+class UsageOf(OneHolder):
+    """Uses in a window: of a holder, or of whoever used what an allocation rule counts."""
+
     rule: Annotated[
         str | None, Parameter("rule", read_text, "Of this allocation rule, by id or name, whoever used it.")
     ] = None
@@ -56,9 +58,6 @@ class UsageAsked(OneHolder):
         Instant | None, Parameter("from", read_instant, "Uses at or after this instant; default: all.")
     ] = None
     end: Annotated[Instant | None, Parameter("to", read_instant, "Uses before this instant; default: all.")] = None
-    size: Annotated[
-        PointSize | None, one_of("size", PointSize, "By this unit of the calendar; default: all in one.")
-    ] = None
 
     def scope(self, seen: frozenset[str] | None) -> Scope:
         if self.start is not None and self.end is not None and self.end <= self.start:
@@ -71,6 +70,13 @@ class UsageAsked(OneHolder):
         if seen is not None:
             raise IdentityForbidden("to be bound to no customer or company: rules count what all of them use")
         return Scope()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageAsked(UsageOf):
+    size: Annotated[
+        PointSize | None, one_of("size", PointSize, "By this unit of the calendar; default: all in one.")
+    ] = None
 
 
 def _balances(asking: Asking, asked: OneHolder) -> Report:
@@ -87,7 +93,12 @@ def _ledger(asking: Asking, asked: LedgerAsked) -> Report:
 
 
 def _usage(asking: Asking, asked: UsageAsked) -> Report:
-    scope, window = asked.scope(asking.seen), Window(asked.start, asked.end, asked.size)
+    return usage(asking, asked, asked.size)
+
+
+def usage(asking: Asking, asked: UsageOf, size: PointSize | None = None) -> Report:
+    """What was used in a window, by unit of the calendar or as one."""
+    scope, window = asked.scope(asking.seen), Window(asked.start, asked.end, size)
     if asked.rule is not None:
         return usage_of_rule(asking.reader, asked.rule, window, asking.as_of, asking.told)
     return usage_of_holder(asking.reader, scope, asked.resource, window, asking.as_of, asking.told)

@@ -4,21 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from ledger.domain.instants import Instant
 from ledger.domain.refusals import InvalidArgument
 from ledger.domain.values import UUID, LotId
 from projections.lots.queries import grant_named, lots_by_id
 from projections.read_model import LOTS
 from projections.reports.balances import of_resource
 from projections.reports.credit_trace import BALANCE
-from projections.reports.figures import Lot, Scope, lots_of
+from projections.reports.figures import LotFigures, Scope, lots_of
 from projections.reports.report import Of, below_zero
 from projections.reports.trace import TO_POOLS, Asked, lot_facts, trace
 from projections.reports.tree import Branch, Tree
 from projections.reports.usage import rule_at
 from projections.reports.usage_trace import Uses, trace_usage
-from service.audit.figures import USAGE, UsageAsked
-from service.audit.parameters import POSITION_DIGITS_MAX, Clocks, OneHolder, Parameter, read_instant, read_text
+from service.audit.figures import UsageOf, usage
+from service.audit.parameters import POSITION_DIGITS_MAX, Clocks, OneHolder, Parameter, read_text
 from service.audit.question import Asking, Question
 from service.audit.refusals import FigureNotFound
 
@@ -49,23 +48,8 @@ class AskedLot(Clocks):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskedUsage(OneHolder):
-    rule: Annotated[
-        str | None, Parameter("rule", read_text, "Of this allocation rule, by id or name, whoever used it.")
-    ] = None
-    start: Annotated[
-        Instant | None, Parameter("from", read_instant, "Uses at or after this instant; default: all.")
-    ] = None
-    end: Annotated[Instant | None, Parameter("to", read_instant, "Uses before this instant; default: all.")] = None
+class AskedUsage(UsageOf):
     leaves: Leaves = LEAVES
-
-    def scope(self, seen: frozenset[str] | None) -> Scope:
-        return self.of_usage.scope(seen)
-
-    @property
-    def of_usage(self) -> UsageAsked:
-        """The question about the usage itself."""
-        return UsageAsked(**{name: getattr(self, name) for name in vars(self) if name != "leaves"})
 
 
 def _balance(asking: Asking, asked: AskedBalance) -> Tree:
@@ -87,7 +71,7 @@ def _lot(asking: Asking, asked: AskedLot) -> Tree:
     return tree("lot", asking, root, Of.CREDITS, lot.pool.currency, below_zero([root.amount]))
 
 
-def _lot_named(asking: Asking, name: str) -> Lot:
+def _lot_named(asking: Asking, name: str) -> LotFigures:
     """Refuses: FigureNotFound (also a lot that was recorded later, or that may not be seen)."""
     with asking.reader.snapshot((LOTS,), at_least=asking.as_of.position or None) as snapshot:
         if UUID.fullmatch(name):
@@ -103,7 +87,7 @@ def _lot_named(asking: Asking, name: str) -> Lot:
 
 
 def _usage(asking: Asking, asked: AskedUsage) -> Tree:
-    report = USAGE.answer(asking, asked.of_usage)
+    report = usage(asking, asked)
     names = [column.name for column in report.columns]
     currencies = sorted({str(row[names.index("currency")]) for row in report.rows})
     used = [row[names.index("used")] for row in report.rows]

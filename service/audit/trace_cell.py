@@ -16,7 +16,7 @@ from projections.reports.credit_trace import (
     ROLLFORWARD_COLUMNS,
     STATEMENT_COLUMNS,
 )
-from projections.reports.figures import Lot, lots_of
+from projections.reports.figures import LotFigures, lots_of
 from projections.reports.report import Cell, Of, Report, snake
 from projections.reports.revenue_trace import REVENUE_COLUMNS, revenue_made
 from projections.reports.trace import KEYS, LOT, TO_HOLDERS, TO_POOLS, Asked, Level, Made, lots_of_row, trace
@@ -32,7 +32,7 @@ from service.audit.statement import STATEMENT
 from service.audit.trace import GROUP, LEAVES, Leaves, tree
 
 Row: TypeAlias = Mapping[str, Cell]
-Maker: TypeAlias = Callable[[Reader, Mapping[LotId, Lot], list[Lot], Asked], Made]
+Maker: TypeAlias = Callable[[Reader, Mapping[LotId, LotFigures], list[LotFigures], Asked], Made]
 
 
 class Traced(NamedTuple):
@@ -51,7 +51,9 @@ def _credits(columns: Mapping[str, Made]) -> Mapping[str, Maker]:
     return {name: partial(_known, made) for name, made in columns.items()}
 
 
-def _known(made: Made, reader: Reader, all_lots: Mapping[LotId, Lot], lots: list[Lot], asked: Asked) -> Made:
+def _known(
+    made: Made, reader: Reader, all_lots: Mapping[LotId, LotFigures], lots: list[LotFigures], asked: Asked
+) -> Made:
     return made
 
 

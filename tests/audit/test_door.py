@@ -5,9 +5,11 @@ import json
 import secrets
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 import schemathesis
@@ -17,11 +19,16 @@ from psycopg.conninfo import make_conninfo
 from ledger.application import BlockingLedger, CreditLedger
 from ledger.store.clock import settable_clock
 from ledger.store.database import Database, Role
-from service.audit.door import REPLAY
+from projections.reading import Reader
+from projections.refusals import TooManyRows
+from service.audit.door import REPLAY, REPORTS_MAX
 from service.audit.openapi import document
 from service.audit.questions import QUESTIONS
+from service.audit.rollforward import ROLLFORWARD as ROLLFORWARD_QUESTION
+from service.audit.statement import STATEMENT
 from tests.conftest import Hands
 from tests.feed.conftest import key_for
+from tests.service.load import eventually
 from tests.service.serving import Service, client_of, command, serving
 
 ROLLFORWARD = "/v1/report/rollforward"
@@ -230,6 +237,37 @@ def test_a_text_cannot_move_the_terminals_cursor(service: Service, schema: Datab
     assert "odd\\x1b[2J\\n" in done.stdout
     assert "a\\tb\\x07" in done.stdout
     assert done.stdout.replace("\n", "").isprintable()
+
+
+def test_reports_that_nobody_waits_for_are_given_up(service: Service, schema: Database) -> None:
+    """Two are made at once: a third is told to come again, and gets its turn when the two have lost their readers."""
+    with psycopg.connect(schema.conninfo(None)) as holding:
+        holding.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")  # whoever reads the log waits
+        for number in range(REPORTS_MAX):
+            leaving = {"X-Request-Id": f"leaves-{number}"}
+            with client_of(service.url, service.key) as client, pytest.raises(httpx.ReadTimeout):
+                client.get(ROLLFORWARD, params={"recordedAsOf": "3"}, headers=leaving, timeout=0.2)
+        status, problem = asked(service, service.key, recordedAsOf="3")
+        assert (status, problem["code"]) == (429, "TooManyReports")
+        assert eventually(lambda: service.log().count("nobody waits for this report any more") == REPORTS_MAX, 20.0)
+    for number in range(REPORTS_MAX):
+        assert eventually(partial(was_given_up, service, f"leaves-{number}"), 20.0)
+    assert asked(service, service.key, recordedAsOf="3")[0] == 200
+
+
+def was_given_up(service: Service, request_id: str) -> bool:
+    """Whether the service's log has a request's end, and that it came to nothing."""
+    lines = [json.loads(line) for line in service.log().splitlines() if request_id in line]
+    return [line["status"] for line in lines if "status" in line] == [503]
+
+
+def test_an_answer_that_is_too_long_is_refused_and_says_where_it_can_be_had(service: Service, schema: Database) -> None:
+    """Whether its rows are read one by one, or it is known to be too long once it is whole."""
+    with Reader(schema, clock=settable_clock()) as reader:
+        for question, texts in ((STATEMENT, {"customer": "acme"}), (ROLLFORWARD_QUESTION, {})):
+            assert question.ask(reader, texts, rows_max=9).rows
+            with pytest.raises(TooManyRows, match=r"more than 0 rows.*command line"):
+                question.ask(reader, texts, rows_max=0)
 
 
 def test_a_form_without_a_folder_is_refused(settings: dict[str, str]) -> None:
