@@ -77,7 +77,7 @@ USAGE = ReadModel("usage", key=("holder", "kind", "resource", "grain", "bucket_a
 EXECUTION_CREDITS = ReadModel("execution_credits", key=("credit",))
 ALLOCATION_RULES = ReadModel("allocation_rules", key=("rule", "from_position"))
 GROUP_SETS = ReadModel("group_sets", key=("group_set",))
-GROUP_USAGE = ReadModel("group_usage", key=("grain", "bucket_at", "currency", "group_set"))
+GROUP_USAGE = ReadModel("group_usage", key=("grain", "bucket_at", "position", "currency", "group_set"))
 RULE_MODELS = (ALLOCATION_RULES, GROUP_SETS, GROUP_USAGE)
 """What the usage of rules is read from."""
 SUMMARY_MODELS = (GROUP_USAGE, LOTS, EXECUTION_CREDITS)

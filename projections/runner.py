@@ -42,6 +42,10 @@ REGISTRY_SECONDS_MAX = 1.0
 folded any more it notices at once."""
 
 
+GATHER_SECONDS_MAX = 0.005
+"""Events are let gather for as long as their last fold took, up to this: many cost little more than one."""
+
+
 class Runner:
     """Follows the log in a thread of its own. Any number of runners may follow one ledger: one folds, others wait."""
 
@@ -99,6 +103,7 @@ class Runner:
         while not self._stopping.is_set():
             if self._look_at <= time.monotonic():
                 self._look(connection)
+            begun = time.monotonic()
             advanced = self._advance_together(connection)
             recovered = self._retry(connection)
             if advanced is None:
@@ -107,6 +112,8 @@ class Runner:
                     self._wait(connection)
             elif not advanced and not recovered:
                 self._rest(connection)
+            else:
+                self._stopping.wait(min(time.monotonic() - begun, GATHER_SECONDS_MAX))
 
     def _look(self, connection: Connection[DictRow]) -> None:
         """Which builds are to be followed; a read model that the registry has lost is begun again."""

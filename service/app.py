@@ -29,6 +29,8 @@ from service.operations import operation_routes
 from service.parts import Parts
 from service.readiness import Probe
 from service.refusals import FAULT, Told, told
+from service.rest.balances import balance_routes
+from service.rest.debits import debit_routes
 from service.rest.login import login_routes
 from service.rest.rules import rule_routes
 from service.test_clock import read_clock, set_clock
@@ -49,8 +51,11 @@ def build_app(parts: Parts) -> Frame:
         finally:
             await parts.feed.stop()
 
+    debits = debit_routes(parts)
     routes = [
+        *debits,
         *_graphql(parts),
+        *balance_routes(parts),
         *rule_routes(parts),
         *login_routes(parts),
         *event_routes(parts),
@@ -63,7 +68,8 @@ def build_app(parts: Parts) -> Frame:
     handlers: dict[Any, Any] = dict.fromkeys((*EXPECTED, Exception), _tell) | {HTTPException: _tell_http}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
-    return Frame(app, parts.ledger, parts.metrics.refused, parts.reader.progress().head)
+    direct = {each.path: each.endpoint for each in debits}
+    return Frame(app, parts.ledger, parts.metrics.refused, parts.reader.progress().head, direct)
 
 
 def _graphql(parts: Parts) -> list[Route]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ledger.application.limits import WriterLimits
 from ledger.application.watching import BatchWatcher
@@ -27,8 +26,8 @@ from projections.status import Overview, overview
 from service.api_keys import KeyRing
 from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
+from service.connection import Connection
 from service.feed.feed import Feed
-from service.feed.stream import ABORT
 from service.logs import set_up_logs
 from service.metrics import Metrics
 from service.parts import Parts
@@ -169,17 +168,6 @@ def _deliverer(running: RunningLedger, settings: Settings) -> Deliverer:
         private_targets=settings.webhook_private_targets,
         schedule=Schedule(retry_seconds=settings.webhook_retry_seconds),
     )
-
-
-class Connection(H11Protocol):
-    """One connection, by the parser that bounds what headers may be; the other one takes them without end.
-
-    What answers a request finds in its state how to end the connection at once.
-    """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
-        super().connection_made(transport)
-        self.app_state = {**self.app_state, ABORT: transport.abort}
 
 
 class Announced(uvicorn.Server):

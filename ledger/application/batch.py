@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -36,6 +35,7 @@ from ledger.domain.values import (
     StreamId,
     Transaction,
     TransactionId,
+    new_tuple,
 )
 from ledger.store.documents import load_documents
 from ledger.store.pools import load_debits, load_lots, load_recharges, load_rules
@@ -167,18 +167,21 @@ class Batch:
         bodies = load_documents(connection, references.values())
         self.texts = {stream_id: bodies.get(document, {}) for stream_id, document in references.items()}
 
-    def decide_all(self, commands: Sequence[Command], events_max: int) -> Iterator[LedgerEvent]:
-        """Decide commands in order, until there are `events_max` events; yields the events as they come to be."""
-        events = self.events
+    def decide_all(
+        self, commands: Sequence[Command], events_max: int, events_of_a_piece: int
+    ) -> Iterator[list[LedgerEvent]]:
+        """Decide commands in order, until there are `events_max` events; yields the new ones, so many at a time."""
+        events, told = self.events, 0
         for command in commands:
-            if len(events) >= events_max:
-                return
-            count = len(events)
             self.decide(command)
-            if len(events) == count + 1:
-                yield events[count]
-            else:
-                yield from events[count:]
+            count = len(events)
+            if count - told >= events_of_a_piece or count >= events_max:
+                yield events[told:count]
+                told = count
+            if count >= events_max:
+                return
+        if told < len(events):
+            yield events[told:]
 
     def decide(self, command: Command) -> None:
         """Decide one command and let its events take effect on the cached pools; a refusal changes nothing."""
@@ -214,7 +217,7 @@ class Batch:
             return IdempotencyKeyReused(taken.scope[1], differing_fields(taken.body, body))
         self.hits += 1
         if isinstance(taken.receipt, Receipt):
-            return replace(taken.receipt, replayed=True)
+            return taken.receipt._replace(replayed=True)
         self.replays = True
         return ReplayFrom(taken.position)
 
@@ -229,24 +232,24 @@ class Batch:
         events = decision.events
         for event in events:
             pool.evolve(event)
-            if type(event) is not Debited or event.after.balance == 0:  # an ordinary debit touches the log alone
+            if type(event) is not Debited or event.after[2] == 0:  # an ordinary debit touches the log alone
                 self.effects.follow(event, pool)
         if new_debit is not None:
             self.debits[new_debit.debit_id] = new_debit
-        own = tuple(events[due:])
         first = self.head + len(self.events) + due + 1
         self.events += events
-        receipt = Receipt(transaction.transaction_id, first + len(own) - 1 if own else 0, own)
+        own = tuple(events[due:] if due else events)
+        transaction_id = transaction.transaction_id
         if not own:
-            return receipt
+            return Receipt(transaction_id, 0, own)
+        receipt = new_tuple(Receipt, (transaction_id, first + len(own) - 1, own, False))
         if document is not None:
             self.documents[document[0]] = document
             if isinstance(command, UpdateGrant):
                 self.texts[own[0].originator_id] = json.loads(document[1])
         if scope is not None:
-            transaction_id = transaction.transaction_id
-            accepted = AcceptedKey(scope, command.body(), NORMALISER_VERSION, transaction_id, first, receipt)
-            self._keys[scope] = accepted
+            key = (scope, command.body(), NORMALISER_VERSION, transaction_id, first, receipt)
+            accepted = self._keys[scope] = new_tuple(AcceptedKey, key)
             self.accepted_keys.append(accepted)
         return receipt
 
@@ -266,15 +269,8 @@ class Batch:
         if document is not None:
             reference = DocumentReference(document.document_id or DocumentId(self.ids()), document.sha256)
             row = (reference.document_id, document.body, document.sha256)
-        transaction = Transaction(
-            TransactionId(self.ids()),
-            self.now,
-            command.actor,
-            command.correlation_id,
-            command.causation_id,
-            reference,
-        )
-        return transaction, row
+        facts = (self.ids(), self.now, command.actor, command.correlation_id, command.causation_id, reference)
+        return new_tuple(Transaction, facts), row
 
     def _settle_due(self, decision: Decision, transaction: Transaction) -> int:
         """What is due comes first, as a transaction of its own; returns how many events it took."""

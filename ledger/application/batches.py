@@ -6,17 +6,18 @@ to COMMIT is cleared up from the log itself.
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import psycopg
 from eventsourcing.persistence import EventStore
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import DictRow
 
+from ledger.application.appending import COPY_COMMANDS_MIN, append_by_copy, append_by_statements
 from ledger.application.batch import Batch, ReplayFrom, keys_wanted
 from ledger.application.commands import Command
+from ledger.application.failures import is_outage, is_taken_key
 from ledger.application.ids import TimeOrderedIds
 from ledger.application.limits import WriterLimits
 from ledger.application.names import Names
@@ -33,14 +34,13 @@ from ledger.store.database import Database, Role, idle
 from ledger.store.datastore import LedgerDatastore, PinnedTransaction
 from ledger.store.mapper import event_of_row
 from ledger.store.pools import load_pools, pool_key_of_row
-from ledger.store.recorder import COPY_EVENTS_MIN, lock_key
-from ledger.store.side_tables import COPY_KEYS_MIN, write_documents, write_keys, write_side_effects
+from ledger.store.recorder import lock_key
+from ledger.store.side_tables import write_documents, write_side_effects
 from ledger.store.sql import query
+from ledger.store.wire import Wire
 
 log = logging.getLogger(__name__)
 
-PIPELINED_EVENTS_MAX = COPY_EVENTS_MIN
-"""Fewer events than this go out as one pipeline; COPY cannot be part of one."""
 LOOK_UP_KEYS_FOR_BATCHES = 64
 """After a key that was taken: so many batches look all their keys up first, as callers that repeat come in swarms."""
 RECONNECT_PAUSE_SECONDS = 0.02
@@ -57,9 +57,6 @@ INDEX_PLANS_ONLY = {
 """All that a writer asks goes through an index, row by row and in the index's order.
 
 On a table without statistics the planner would rather scan it, or fetch a stream's whole history to sort it."""
-PROGRAM_LIMIT_EXCEEDED = "54"
-"""SQLSTATE class of what is too large for the server, a key of an index say: the row's fault, though psycopg counts it
-among the operational errors."""
 
 
 class LogUnusable(Exception):
@@ -99,13 +96,14 @@ class BatchWriter:
         self._append_began = 0.0
         self._ids = TimeOrderedIds()
         self._connection: Connection[DictRow] | None = None
+        self._wire: Wire | None = None
         self._lock_key = 0
         self._pools: dict[PoolKey, Pool] = {}
         self._epoch: str | None = None
         self._batch: Batch | None = None
         self._attempted: Attempt | None = None
         self._batches_to_look_up_keys = 0
-        self._notify = sql.SQL("NOTIFY {}").format(sql.Identifier(f"{database.schema}_events"))
+        self._notify = f'NOTIFY "{database.schema}_events"'
 
     def carry_out(self, commands: Sequence[Command]) -> list[Outcome]:
         """Carry out commands in order, in as many transactions as they need; an outcome for each."""
@@ -156,36 +154,35 @@ class BatchWriter:
 
     def _attempt(self, commands: Sequence[Command]) -> Sequence[Outcome]:
         """One try at one transaction: before the lock load, under it catch up, decide and append, then commit."""
-        connection = self._connected()
+        connection, wire = self._connected()
         names = Names(commands)
         names.find(connection)
         missing = [key for key in names.pools if key not in self._pools]
         if missing:
             names.load(connection, missing)
-        batch = self._batch = self._lock_and_catch_up(connection, commands, names)
-        if len(commands) < PIPELINED_EVENTS_MAX:
-            self._decide_then_append(connection, batch, commands)
-        else:
-            self._decide_while_appending(connection, batch, commands)
-        self.head = batch.head + len(batch.events)  # only here: in a pipeline, a failure shows when it is left
+        batch = self._batch = self._lock_and_catch_up(connection, wire, commands, names)
+        self._decide_and_append(connection, wire, batch, commands)
+        self._commit(connection, wire, batch)
+        self.head = batch.head + len(batch.events)
         for pool in batch.touched:
             pool.forget_closed()
         self._bound_cache()
         self._tell()
         return cast("list[Outcome]", batch.outcomes)
 
-    def _lock_and_catch_up(self, connection: Connection[DictRow], commands: Sequence[Command], names: Names) -> Batch:
+    def _lock_and_catch_up(
+        self, connection: Connection[DictRow], wire: Wire, commands: Sequence[Command], names: Names
+    ) -> Batch:
         keys = None
         if self._batches_to_look_up_keys:
             self._batches_to_look_up_keys -= 1
             keys = keys_wanted(commands, names.scopes)
-        with connection.pipeline():
-            connection.execute("BEGIN")
-            connection.execute(query("lock"), {"key": self._lock_key}, prepare=True)
-            head_of = connection.execute(self._head_and_now, prepare=True)
-            taken_of = None if keys is None else connection.execute(query("keys"), [keys], prepare=True)
-        head = head_of.fetchone()
-        assert head is not None
+        wire.send("BEGIN")
+        wire.send(query("lock"), str(self._lock_key))
+        wire.send(self._head_and_now)
+        if keys is not None:
+            wire.send(query("keys"), keys)
+        _, _, (head,), *taken_of = wire.answers()
         position = head["position"] or 0
         self._check_head(head["epoch"], position)
         self._catch_up(connection, position, names)
@@ -197,8 +194,7 @@ class BatchWriter:
         batch.streams, batch.scopes, batch.pool_of = names.streams, names.scopes, names.pool_of
         dropped = [key for key in names.pools if key not in self._pools]
         self._pools |= load_pools(connection, dropped)
-        if taken_of is not None:
-            taken = taken_of.fetchall()
+        for taken in taken_of:
             batch.know_keys(taken)
             batch.keys_known = True
             if taken:
@@ -241,46 +237,41 @@ class BatchWriter:
         self._pools |= names.loaded
         self.head = position
 
-    def _decide_then_append(self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]) -> None:
-        """Few commands: decide, then send everything at once."""
-        events = list(batch.decide_all(commands, self._limits.batch_events_max))
-        self._settle_answers(connection, batch, commands)
-        with connection.pipeline() if len(events) < PIPELINED_EVENTS_MAX else nullcontext():
-            self._append(connection, batch, events)
-            self._commit(connection, batch)
-
-    def _decide_while_appending(
-        self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]
+    def _decide_and_append(
+        self, connection: Connection[DictRow], wire: Wire, batch: Batch, commands: Sequence[Command]
     ) -> None:
-        """Many commands: the log takes in the first ones' events while the next are decided."""
-        self._append(connection, batch, batch.decide_all(commands, self._limits.batch_events_max))
-        self._settle_answers(connection, batch, commands)
-        with connection.pipeline() if len(batch.accepted_keys) < COPY_KEYS_MIN else nullcontext():
-            self._commit(connection, batch)
-
-    def _append(self, connection: Connection[DictRow], batch: Batch, events: Iterable[LedgerEvent]) -> None:
+        """The log takes in the first commands' events, and their keys, while the next are decided."""
         self._append_began = time.perf_counter()
-        with self._datastore.pin(PinnedTransaction(connection, batch.head)):
-            self._events.put(events)  # type: ignore[arg-type]  # ours takes them as they come
+        copying = len(commands) >= COPY_COMMANDS_MIN
+        append = append_by_copy if copying else append_by_statements
+        with self._datastore.pin(PinnedTransaction(connection, batch.head, wire, copying)):
+            append(self._events, wire, batch, commands, self._limits.batch_events_max)
+        self._settle_answers(connection, wire, batch, commands)
 
-    def _commit(self, connection: Connection[DictRow], batch: Batch) -> None:
-        """Keys and side tables, then commit and wake the followers.
+    def _commit(self, connection: Connection[DictRow], wire: Wire, batch: Batch) -> None:
+        """Side tables, then commit and wake the followers, which may fail: they look by themselves as well.
 
         `_attempted` lets a lost reply be cleared up afterwards.
         """
         if not batch.events:
-            connection.execute("ROLLBACK")
+            wire.send("ROLLBACK")
+            wire.answers()
             return
-        write_keys(connection, batch.accepted_keys)
-        if batch.documents:
-            write_documents(connection, batch.documents.values())
-        write_side_effects(connection, batch.effects)
+        if batch.documents or batch.effects:
+            wire.answers()
+            with connection.pipeline():
+                if batch.documents:
+                    write_documents(connection, batch.documents.values())
+                write_side_effects(connection, batch.effects)
         outcomes = cast("list[Outcome]", batch.outcomes)  # every replay has been read by now
         self._attempted = Attempt(batch.head + 1, batch.events[0].transaction.transaction_id, outcomes)
-        connection.execute("COMMIT")
-        connection.execute(self._notify)
+        wire.send("COMMIT")
+        wire.send(self._notify, may_fail=True)
+        wire.answers()
 
-    def _settle_answers(self, connection: Connection[DictRow], batch: Batch, commands: Sequence[Command]) -> None:
+    def _settle_answers(
+        self, connection: Connection[DictRow], wire: Wire, batch: Batch, commands: Sequence[Command]
+    ) -> None:
         """Before the commit: whatever is still to be read for the answers.
 
         A refused command may have been accepted before, under its key: then that is the answer. Accepted ones need no
@@ -289,11 +280,14 @@ class BatchWriter:
         refused = [] if batch.keys_known else [(place, commands[place]) for place in batch.refused]
         keys = keys_wanted([command for _, command in refused], batch.scopes)
         if keys is not None:
-            found = batch.know_keys(connection.execute(query("keys"), [keys], prepare=True).fetchall())
+            wire.send(query("keys"), keys)
+            rows = wire.answers()[-1]
+            found = batch.know_keys([row for row in rows if row["position"] <= batch.head])  # not this batch's own
             for place, command in refused:
                 if command.idempotency_key is not None:
                     batch.outcomes[place] = batch.answered(found, command) or batch.outcomes[place]
         if batch.replays:
+            wire.answers()
             replays = [outcome.position for outcome in batch.outcomes if isinstance(outcome, ReplayFrom)]
             receipts = read_receipts(connection, replays)
             batch.outcomes = [
@@ -311,13 +305,13 @@ class BatchWriter:
         while time.monotonic() < deadline:
             self._forget()
             try:
-                connection = self._connected()
+                connection, wire = self._connected()
                 if attempted is None:
                     return None
                 connection.execute("BEGIN")
                 connection.execute(query("lock"), {"key": self._lock_key})
                 row = connection.execute(query("transaction_at"), {"position": attempted.position}).fetchone()
-                connection.execute("ROLLBACK")
+                wire.give_up()
                 if row is None or row["transaction_id"] != attempted.transaction_id:
                     return None
                 self._tell()
@@ -339,8 +333,8 @@ class BatchWriter:
             seconds = time.perf_counter() - self._append_began
             self._watcher(BatchDone(len(batch.outcomes), batch.hits, batch.events, seconds))
 
-    def _connected(self) -> Connection[DictRow]:
-        if self._connection is None or not idle(self._connection):
+    def _connected(self) -> tuple[Connection[DictRow], Wire]:
+        if self._connection is None or self._wire is None or not idle(self._connection):
             self._forget()
             self._connection = self._database.connect(
                 Role.WRITER,
@@ -349,7 +343,8 @@ class BatchWriter:
                 **INDEX_PLANS_ONLY,
             )
             self._lock_key = lock_key(self._connection, self._database.schema)
-        return self._connection
+            self._wire = Wire(self._connection)
+        return self._connection, self._wire
 
     def _undo(self) -> None:
         """End the failed transaction, and let go of the pools on which its commands were decided."""
@@ -357,8 +352,8 @@ class BatchWriter:
             for pool in self._batch.touched:
                 self._pools.pop(pool.key, None)
         try:
-            if self._connection is not None:
-                self._connection.rollback()
+            if self._wire is not None:
+                self._wire.give_up()
         except psycopg.Error:
             self._forget()
 
@@ -368,6 +363,9 @@ class BatchWriter:
         self.close()
 
     def close(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -418,17 +416,3 @@ def read_receipts(connection: Connection[DictRow], positions: Sequence[int]) -> 
         except (LawBroken, ValueError) as error:
             receipts[first] = LedgerUnavailable(f"the first answer cannot be read by this version: {error}")
     return receipts
-
-
-def is_outage(error: Exception, connection: Connection[DictRow] | None) -> bool:
-    """Whether a failure is the connection's or the server's, not that of a row."""
-    if not isinstance(error, psycopg.Error):
-        return False
-    if connection is None or connection.closed:
-        return True
-    too_large = (error.sqlstate or "").startswith(PROGRAM_LIMIT_EXCEEDED)
-    return isinstance(error, psycopg.OperationalError) and not too_large
-
-
-def is_taken_key(error: Exception) -> bool:
-    return isinstance(error, psycopg.errors.UniqueViolation) and error.diag.constraint_name == "idempotency_key"

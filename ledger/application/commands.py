@@ -36,6 +36,7 @@ from ledger.domain.values import (
     PoolKey,
     StreamId,
     TransactionId,
+    new_tuple,
     text_of,
 )
 
@@ -133,7 +134,7 @@ class PoolCommand(Command):
         self.currency = text_of(self.currency, field="currency")
         if self.resource is not None:
             self.resource = text_of(self.resource, field="resource")
-        self.pool = PoolKey(self.kind, self.holder, self.currency, self.resource)
+        self.pool = new_tuple(PoolKey, (self.kind, self.holder, self.currency, self.resource))
 
     @property
     def scope(self) -> str:

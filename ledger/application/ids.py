@@ -30,8 +30,8 @@ class TimeOrderedIds:
         time = f"{milliseconds:012x}"
         variant = 0x8000 | (random >> 12 & 0x3FFF)
         self._prefix = f"{time[:8]}-{time[8:]}-7{random & 0xFFF:03x}-{variant:04x}-"
-        self._counter = random >> 26 & (2**46 - 1)  # leaves room to count up without an overflow
+        self._counter = 2**46 | random >> 26 & (2**46 - 1)  # twelve digits, and room to count up without an overflow
 
     def __call__(self) -> str:
         self._counter += 1
-        return f"{self._prefix}{self._counter:012x}"
+        return f"{self._prefix}{self._counter:x}"

@@ -1,7 +1,6 @@
 """What a command is answered with."""
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ledger.domain.credits import Credits
 from ledger.domain.events import Debited, LedgerEvent, Movement, Refunded
@@ -24,8 +23,7 @@ class LedgerUnavailable(Exception):
         self.outcome_unknown = outcome_unknown
 
 
-@dataclass(slots=True, frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The facts of one accepted command, read from its events; a replay gives the same facts with `replayed`.
 
     `position` is that of its last event, to wait for in a read. A settlement that found nothing due has no events and

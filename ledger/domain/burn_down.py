@@ -13,13 +13,6 @@ from ledger.domain.refusals import InsufficientCredits, RefundExceedsDebit
 from ledger.domain.values import LotId, PoolKey, StreamId, TransactionId
 
 
-class Draw(NamedTuple):
-    """What one debit takes from one lot; `amount` in Credits, above zero."""
-
-    lot: Lot
-    amount: Credits
-
-
 class RefundableDraw(NamedTuple):
     """A recorded draw and what of it has come back so far; both in Credits."""
 
@@ -45,20 +38,21 @@ class RecordedDebit(NamedTuple):
         return self._replace(draws=draws)
 
 
-def burn_down(lots: Iterable[Lot], amount: Credits, now: Instant) -> list[Draw]:
+def burn_down(lots: Iterable[Lot], amount: Credits, now: Instant) -> list[tuple[Lot, Credits]]:
     """Draw `amount` from the lots usable at `now`, all or nothing. `lots` are in burn-down order.
 
-    Refuses: InsufficientCredits.
+    Returns each lot that is drawn from, and what is taken from it: Credits above zero. Refuses: InsufficientCredits.
     """
-    draws: list[Draw] = []
+    draws: list[tuple[Lot, Credits]] = []
     left = amount
     for lot in lots:
-        if lot.balance > 0 and lot.usable_at(now):
-            taken = min(lot.balance, left)
-            draws.append(Draw(lot, taken))
-            left -= taken
-            if left == 0:
+        balance = lot.balance
+        if balance > 0 and lot.usable_at(now):
+            if left <= balance:
+                draws.append((lot, left))
                 return draws
+            draws.append((lot, balance))
+            left -= balance
     raise InsufficientCredits(available=amount - left, requested=amount, shortfall=left)
 
 

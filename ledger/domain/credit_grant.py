@@ -190,7 +190,7 @@ def evolve(grant: CreditGrant | None, event: LedgerEvent) -> CreditGrant:
         case Debited() | Refunded() | Voided() | Expired():
             if grant is None:
                 raise LawBroken(f"grant {event.originator_id} moved before it was issued")
-            move_lot(grant.lots, grant.version, event)
+            move_lot(grant, event)
         case GrantUpdated() | GrantPaymentRecorded():
             if grant is None:
                 raise LawBroken(f"grant {event.originator_id} changed before it was issued")

@@ -60,7 +60,8 @@ def credits_of_float(value: float | str, *, field: str = "amount", has_twin: boo
     if significant > FLOAT_SIGNIFICANT_DIGITS_MAX:
         advice = f": give it as text in {field}Exact" if has_twin else ""
         raise InvalidArgument(field, f"has more than {FLOAT_SIGNIFICANT_DIGITS_MAX} significant digits{advice}")
-    return credits_of(number.normalize() if number.is_finite() else number, field=field)
+    near = number.is_finite() and abs(number.adjusted()) <= 2 * WHOLE_DIGITS_MAX  # farther off there is no amount
+    return credits_of(number.normalize() if near else number, field=field)
 
 
 def credits_decimal(units: Credits) -> Decimal:
@@ -70,11 +71,12 @@ def credits_decimal(units: Credits) -> Decimal:
 
 def credits_text(units: Credits) -> str:
     """The amount as its shortest text, for people and for canonical bodies: `12.5`, `-3`, `0`."""
-    whole, part = divmod(abs(units), UNITS_PER_CREDIT)
-    sign = "-" if units < 0 else ""
+    if units < 0:
+        return "-" + credits_text(-units)
+    part = units % UNITS_PER_CREDIT
     if part == 0:
-        return f"{sign}{whole}"
-    return f"{sign}{whole}.{part:09d}".rstrip("0")
+        return str(units // UNITS_PER_CREDIT)
+    return f"{units // UNITS_PER_CREDIT}.{part:09d}".rstrip("0")
 
 
 def credits_column(units: Credits) -> str:

@@ -36,27 +36,28 @@ from ledger.domain.values import (
     Terms,
     Transaction,
     TransactionId,
+    new_tuple,
 )
+
+CONSUMED = Cause.CONSUMED
+"""Looked up once: an enumeration's member costs what three names do."""
 
 
 class Decision:
     """Collects the events of one command on one pool. `now` is the transaction's recorded_at."""
 
-    __slots__ = ("_after", "_lots", "_versions", "events", "new_id", "pool", "pool_balance", "transaction")
+    __slots__ = ("_after", "_lots", "_versions", "events", "new_id", "now", "pool", "pool_balance", "transaction")
 
     def __init__(self, pool: Pool, transaction: Transaction, new_id: Callable[[], str]) -> None:
         self.pool = pool
         self.transaction = transaction
         self.new_id = new_id
+        self.now: Instant = transaction.recorded_at
         self.events: list[LedgerEvent] = []
         self.pool_balance: Credits = pool.balance
         self._after: dict[LotId, After] = {}
         self._lots: dict[LotId, Lot] = {}
         self._versions: dict[StreamId, int] = {}
-
-    @property
-    def now(self) -> Instant:
-        return self.transaction.recorded_at
 
     def begin(self, transaction: Transaction) -> None:
         """Go on with another transaction's events on the state reached so far (what is due comes first)."""
@@ -135,26 +136,29 @@ class Decision:
         A draw counts at the use, but never before its lot begins. Refuses: InsufficientCredits.
         """
         transaction = self.transaction
-        for lot, part in burn_down(self.lots(), amount, transaction.recorded_at):
-            self.pool_balance -= part
-            after = After(lot.granted, lot.used + part, lot.balance - part, self.pool_balance)
+        for lot, part in burn_down(self.lots(), amount, self.now):
+            self.pool_balance = pool_balance = self.pool_balance - part
+            after = new_tuple(After, (lot.granted, lot.used + part, lot.balance - part, pool_balance))
             self._after[lot.lot_id] = after
+            begun_at = lot.effective_at
             self.events.append(
-                Debited.of(
-                    originator_id=lot.stream_id,
-                    originator_version=self._next_version(lot.stream_id),
-                    transaction=transaction,
-                    pool=lot.pool,
-                    lot=lot.lot_id,
-                    grant_type=lot.grant_type,
-                    amount=-part,
-                    effective_at=max(use_at, lot.effective_at),
-                    use_at=use_at,
-                    cause=Cause.CONSUMED,
-                    debit_id=transaction.transaction_id,
-                    account_groups=account_groups,
-                    terms_version=lot.terms_version,
-                    after=after,
+                Debited.made_of(
+                    {
+                        "originator_id": lot.stream_id,
+                        "originator_version": self._next_version(lot.stream_id),
+                        "transaction": transaction,
+                        "pool": lot.pool,
+                        "lot": lot.lot_id,
+                        "grant_type": lot.grant_type,
+                        "amount": -part,
+                        "effective_at": max(use_at, begun_at),
+                        "use_at": use_at,
+                        "cause": CONSUMED,
+                        "debit_id": transaction.transaction_id,
+                        "account_groups": account_groups,
+                        "terms_version": lot.terms_version,
+                        "after": after,
+                    }
                 )
             )
 

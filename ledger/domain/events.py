@@ -62,6 +62,11 @@ class Event(BaseModel):
         Ten times cheaper than the constructor, on the path of every debit. The mapper validates every event it reads
         back, and a test compares the two for whole random histories.
         """
+        return cls.made_of(values)
+
+    @classmethod
+    def made_of(cls, values: dict[str, Any]) -> Self:
+        """`of`, from a dictionary that becomes the event's own: all its fields by name."""
         event = cls.__new__(cls)
         _set_values(event, values)
         _set_fields_set(event, cls.FIELD_NAMES)

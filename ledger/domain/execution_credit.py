@@ -209,7 +209,7 @@ def evolve(credit: ExecutionCredit | None, event: LedgerEvent) -> ExecutionCredi
         return ExecutionCredit(event.originator_id, event.originator_version, {}, event, event.originator_version)
     match event:
         case Debited() | Refunded() | Voided() | Expired():
-            move_lot(credit.lots, credit.version, event)
+            move_lot(credit, event)
         case ExecutionCreditDefined():
             check_version(credit.version, event)
             credit.definition, credit.definition_version = event, event.originator_version

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ledger.domain.credits import Credits
 from ledger.domain.events import Event, GrantChangeEvent, Movement
@@ -48,6 +48,7 @@ class Lot:
     texts: DocumentReference | None = None
     """Where a grant's display name, comment and metadata are."""
     effective_at: Instant = field(init=False)
+    awaiting_payment: bool = field(init=False)
     expires_at: Instant = field(init=False)
     """FOREVER for a lot that never ends."""
     burn_down_key: BurnDownKey = field(init=False)
@@ -59,12 +60,13 @@ class Lot:
         """Put new terms in force, and with them the lot's place in the burn-down order."""
         self.terms, self.terms_version = terms, version
         self.effective_at = terms.effective_at
+        self.awaiting_payment = terms.awaiting_payment
         self.expires_at = terms.expires_at or FOREVER
         self.burn_down_key = burn_down_key(terms, self.grant_type, self.stream_id, self.lot_id)
 
     def usable_at(self, instant: Instant) -> bool:
         """Usable in [effective_at, expires_at), while no awaited payment is open. (A void lot has no balance.)"""
-        return self.effective_at <= instant < self.expires_at and not self.terms.awaiting_payment
+        return self.effective_at <= instant < self.expires_at and not self.awaiting_payment
 
     def ended_at(self, instant: Instant) -> bool:
         """Whether the lot has ended for good, so that nothing on it can be used any more."""
@@ -72,22 +74,27 @@ class Lot:
 
     def move(self, event: Movement) -> None:
         """Apply one movement by law 1 and hold the event to the state it says it left behind."""
-        amount = event.amount
+        facts = event.__dict__  # whose values cost a third of a pydantic model's attributes
+        amount = facts["amount"]
         balance = self.balance + amount
         used = self.used
         granted = self.granted
-        if event.debit_id is not None:
+        ends_for_good = False
+        if facts["debit_id"] is not None:
             used -= amount
-        elif event.SIGN > 0:
-            granted += amount
-        after = event.after
-        if balance < 0 or used < 0 or after.balance != balance or after.used != used or after.granted != granted:
+        else:
+            ends_for_good = event.cause in ENDS_FOR_GOOD
+            if event.SIGN > 0:
+                granted += amount
+        recorded_granted, recorded_used, recorded_balance, _ = facts["after"]
+        recorded = recorded_balance == balance and recorded_used == used and recorded_granted == granted
+        if balance < 0 or used < 0 or not recorded:
             raise LawBroken(
                 f"stream {event.originator_id} version {event.originator_version}: "
-                f"granted {granted}, used {used}, balance {balance} computed, {after} recorded"
+                f"granted {granted}, used {used}, balance {balance} computed, {event.after} recorded"
             )
         self.granted, self.used, self.balance = granted, used, balance
-        if event.cause in ENDS_FOR_GOOD:
+        if ends_for_good:
             self.voided = True
 
 
@@ -111,13 +118,24 @@ def check_version(version: int, event: Event) -> None:
         raise LawBroken(f"stream {event.originator_id}: version {event.originator_version} follows {version}")
 
 
-def move_lot(lots: dict[LotId, Lot], version: int, event: Movement) -> None:
-    """Apply a movement to the one of a stream's lots that it is about; `version` is where the stream was."""
-    lot = lots.get(event.lot)
+class OfLots(Protocol):
+    """What grants and execution credits have in common: a stream with lots."""
+
+    version: int
+    lots: dict[LotId, Lot]
+
+
+def move_lot(aggregate: OfLots, event: Movement) -> None:
+    """Apply a movement to the one of a stream's lots that it is about."""
+    facts = event.__dict__
+    lot = aggregate.lots.get(facts["lot"])
     if lot is None:
         raise LawBroken(f"stream {event.originator_id} has no lot {event.lot}")
-    check_version(version, event)
+    version: int = facts["originator_version"]
+    if version != aggregate.version + 1:
+        check_version(aggregate.version, event)
     lot.move(event)
+    aggregate.version = version
 
 
 def burn_down_key(terms: Terms, grant_type: GrantType | None, stream_id: StreamId, lot_id: LotId) -> BurnDownKey:

@@ -10,14 +10,21 @@ from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 
 from ledger.store.database import POOL_SECONDS_MAX, RECONNECT_SECONDS_MAX, Database, Role, adapt
+from ledger.store.wire import Wire
 
 
 @dataclass
 class PinnedTransaction:
-    """An open transaction that holds the writers' lock; `head` is the log's last position inside it."""
+    """An open transaction that holds the writers' lock; `head` is the log's last position inside it.
+
+    With a `wire`, what is appended is on its way when the append returns: by a statement of its own or, while
+    `copying`, by a COPY that was begun. Then only the wire's answers tell whether it could be written.
+    """
 
     connection: Connection[DictRow]
     head: int
+    wire: Wire | None = None
+    copying: bool = False
 
 
 class LedgerDatastore(PostgresDatastore):

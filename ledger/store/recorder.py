@@ -1,7 +1,6 @@
 """The library's recorder on the ledger's log: reads anywhere, appends only under the writers' lock."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any, cast
 from uuid import UUID
 
@@ -11,16 +10,12 @@ from psycopg import Connection, sql
 from psycopg.rows import DictRow
 
 from ledger.store.datastore import LedgerDatastore, PinnedTransaction
-from ledger.store.mapper import COLUMNS, LineToAppend, RecordedEvent, json_of_line
+from ledger.store.mapper import COLUMNS, LineToAppend, RecordedEvent, array_of_lines
 from ledger.store.sql import query
 
-COPY_EVENTS_MIN = 128
-"""From this many rows up, COPY is faster than one INSERT (measured; see docs/performance.md)."""
-LINES_PER_WRITE = 500
-"""So many lines at a time: the server takes them in while we send the next."""
 POSITION_MAX = 2**63 - 1
 
-COPY = sql.SQL("COPY events ({}) FROM STDIN").format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
+COPY_EVENTS = f"COPY events ({', '.join(COLUMNS)}) FROM STDIN"
 
 
 class LogRecorder(PostgresApplicationRecorder):
@@ -53,7 +48,7 @@ class LogRecorder(PostgresApplicationRecorder):
                 connection.execute(query("lock"), {"key": lock_key(connection, self.datastore.schema)})
                 head = connection.execute(query("head")).fetchone()
                 assert head is not None
-                positions = append(PinnedTransaction(connection, head["position"] or 0), lines)
+                positions = list(append(PinnedTransaction(connection, head["position"] or 0), lines))
             notify(connection, self.channel_name)
         return positions
 
@@ -98,45 +93,42 @@ class LogRecorder(PostgresApplicationRecorder):
 
 
 def append(transaction: PinnedTransaction, events: Iterable[LineToAppend]) -> Sequence[int]:
-    """Append events behind the head of a transaction that holds the lock; returns their positions.
-
-    `events` may still be in the making: they are taken as they come, while the server takes in the ones before.
-    """
+    """Append events behind the head of a transaction that holds the lock; returns their positions."""
     first = transaction.head + 1
-    lines = _numbered(transaction, events)
-    few = list(islice(lines, COPY_EVENTS_MIN))
-    if len(few) < COPY_EVENTS_MIN:
-        if few:
-            rows = f"[{','.join(map(json_of_line, few))}]"
-            transaction.connection.execute(query("append"), [rows], prepare=True)
+    lines = "".join(_numbered(transaction, events))
+    wire = transaction.wire
+    if wire is None:
+        transaction.connection.execute(query("append"), [array_of_lines(lines)])
+    elif transaction.copying:
+        wire.copy(lines)
     else:
-        with transaction.connection.cursor().copy(COPY) as copy:
-            chunk = few
-            while chunk:
-                copy.write("".join(chunk))
-                chunk = list(islice(lines, LINES_PER_WRITE))
-    return list(range(first, transaction.head + 1))
+        wire.send(query("append"), array_of_lines(lines))
+    return range(first, transaction.head + 1)
 
 
 def _numbered(transaction: PinnedTransaction, events: Iterable[LineToAppend]) -> Iterator[str]:
     """Whole lines: each event's own, behind its position and that of the last event of its transaction."""
-    position = transaction.head
+    first = transaction.head + 1
     together: list[str] = []
     transaction_id = ""
     for event in events:
-        if event.transaction_id != transaction_id:
-            last = position + len(together)
-            for line in together:
-                position += 1
-                yield f"{position}\t{last}\t{line}"
-            transaction_id = event.transaction_id
-            together = [event.line]
-        else:
+        if event.transaction_id == transaction_id:
             together.append(event.line)
-    transaction.head = position + len(together)
-    for line in together:
-        position += 1
-        yield f"{position}\t{transaction.head}\t{line}"
+            continue
+        if len(together) == 1:
+            yield f"{first}\t{first}\t{together[0]}"
+            first += 1
+            together[0] = event.line
+        else:
+            last = first + len(together) - 1
+            for position, line in enumerate(together, first):
+                yield f"{position}\t{last}\t{line}"
+            first = last + 1
+            together = [event.line]
+        transaction_id = event.transaction_id
+    transaction.head = last = first + len(together) - 1
+    for position, line in enumerate(together, first):
+        yield f"{position}\t{last}\t{line}"
 
 
 def lock_key(connection: Connection[DictRow], schema: str) -> int:

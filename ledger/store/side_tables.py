@@ -5,10 +5,10 @@ Everything here follows from the events alone, so that `doctor` can derive it ag
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeAlias
 
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import DictRow
 
 from ledger.domain.allocation_rule import RuleBook
@@ -30,6 +30,7 @@ from ledger.domain.pool import Pool
 from ledger.domain.values import Kind, LotId, PoolKey, RollupType, StreamId
 from ledger.store.mapper import escape_copy
 from ledger.store.sql import query
+from ledger.store.wire import Wire
 
 EXPIRY = "EXPIRY"
 RENEWAL = "RENEWAL"
@@ -46,10 +47,8 @@ THRESHOLD = "THRESHOLD"
 automatic recharge of a pool, one recharge of it, the name of an allocation rule, and a month in which its threshold was
 reached."""
 
-COPY_KEYS_MIN = 512
-"""Fewer keys than this go in by one INSERT, which can share a pipeline with the commit."""
 KEYS_PER_WRITE = 500
-COPY_KEYS = sql.SQL("COPY idempotency FROM STDIN")
+COPY_KEYS = "COPY idempotency FROM STDIN"
 
 
 @dataclass(slots=True)
@@ -69,8 +68,7 @@ KeyScope: TypeAlias = tuple[str, str, str, Kind]
 """What an idempotency key is unique in: holder, key, operation, kind."""
 
 
-@dataclass(slots=True)
-class AcceptedKey:
+class AcceptedKey(NamedTuple):
     """An idempotency key that an accepted command holds; `position` is the first of its transaction."""
 
     scope: KeyScope
@@ -97,6 +95,10 @@ class SideEffects:
     """When each grants next."""
     endless: set[StreamId] = field(default_factory=set)
     """Those that have no end any more: of a grant it was taken away, of a credit it lies beyond the calendar."""
+
+    def __bool__(self) -> bool:
+        """Whether anything does."""
+        return any(getattr(self, each.name) for each in fields(self))
 
     def follow(self, event: LedgerEvent, pool: Pool) -> None:
         """Take in one event; `pool` has evolved by it."""
@@ -316,20 +318,20 @@ def next_due_at(connection: Connection[DictRow]) -> Instant | None:
     return None if row is None else row["due_at"]
 
 
-def write_keys(connection: Connection[DictRow], keys: Sequence[AcceptedKey]) -> None:
-    """Keep the keys of the accepted commands; they commit with their events.
+def send_keys(wire: Wire, keys: Sequence[AcceptedKey]) -> None:
+    """Send the keys of accepted commands to be kept; they commit with their events.
 
-    Raises UniqueViolation (idempotency_key) if one of them is taken already.
+    The wire's answer is UniqueViolation (idempotency_key) if one of them is taken already.
     """
-    if not keys:
-        return
-    if len(keys) < COPY_KEYS_MIN:
+    if keys:
         rows = [(*key.scope, key.body, key.normaliser_version, key.transaction_id, key.position) for key in keys]
-        connection.execute(query("append_keys"), [json.dumps(rows)], prepare=True)
-        return
-    with connection.cursor().copy(COPY_KEYS) as copy:
-        for first in range(0, len(keys), KEYS_PER_WRITE):
-            copy.write("".join(map(_line_of_key, keys[first : first + KEYS_PER_WRITE])))
+        wire.send(query("append_keys"), json.dumps(rows))
+
+
+def copy_keys(wire: Wire, keys: Sequence[AcceptedKey]) -> None:
+    """The same by a COPY that was begun."""
+    for first in range(0, len(keys), KEYS_PER_WRITE):
+        wire.copy("".join(map(_line_of_key, keys[first : first + KEYS_PER_WRITE])))
 
 
 def write_documents(connection: Connection[DictRow], documents: Iterable[tuple[str, str, str]]) -> None:
@@ -339,10 +341,10 @@ def write_documents(connection: Connection[DictRow], documents: Iterable[tuple[s
 
 
 def _line_of_key(key: AcceptedKey) -> str:
-    holder, name, operation, kind = key.scope
+    (holder, name, operation, kind), body, version, transaction_id, position, _ = key
     return (
-        f"{escape_copy(holder)}\t{escape_copy(name)}\t{operation}\t{kind}\t{escape_copy(key.body)}"
-        f"\t{key.normaliser_version}\t{key.transaction_id}\t{key.position}\n"
+        f"{escape_copy(holder)}\t{escape_copy(name)}\t{operation}\t{kind}\t{escape_copy(body)}"
+        f"\t{version}\t{transaction_id}\t{position}\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Usage by sets of account groups, folded by Python: in its day, hour and ten minutes, and at its own instant."""
+"""Usage by sets of account groups, folded by Python: in its day, hour and ten minutes, and each use by itself."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,8 +15,8 @@ TEN_MINUTES = LENGTHS[Grain.TEN_MINUTES]
 
 
 class GroupUsageReplay(Replay[Credits]):
-    columns = ("grain", "bucket_at", "currency", "group_set", "used")
-    key_size = 4
+    columns = ("grain", "bucket_at", "position", "currency", "group_set", "used")
+    key_size = 5
     part_of_event = "extract(epoch FROM date_trunc('day', use_at, 'UTC'))::bigint / 86400"
     part_of_row = "extract(epoch FROM date_trunc('day', bucket_at, 'UTC'))::bigint / 86400"
 
@@ -33,8 +33,9 @@ class GroupUsageReplay(Replay[Credits]):
                 ten_minutes = use_at.replace(minute=use_at.minute // 10 * 10, second=0, microsecond=0)
                 hour, day = unit_start(use_at, PointSize.HOUR), unit_start(use_at, PointSize.DAY)
             used_by = (event.currency, NO_GROUPS if groups is None else group_set_of(groups))
-            for at in (("DAY", day), ("HOUR", hour), ("TEN_MINUTES", ten_minutes), ("INSTANT", use_at)):
-                bucket = at + used_by
+            states["INSTANT", use_at, event.position, *used_by] = -amount
+            for grain, bucket_at in (("DAY", day), ("HOUR", hour), ("TEN_MINUTES", ten_minutes)):
+                bucket = (grain, bucket_at, None, *used_by)
                 states[bucket] = states.get(bucket, 0) - amount
 
     def rest(self, state: Credits) -> Rest:

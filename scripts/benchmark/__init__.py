@@ -1,1 +1,5 @@
-"""The benchmark: the debit rows of the ledger beside yardsticks that the same machine gave in the same run."""
+"""The benchmark: what the ledger does in a second, beside yardsticks that the same machine gave in the same run.
+
+Each section has a module that measures it and tells its rows; `sections` knows how large they are, `report` how they
+read.
+"""

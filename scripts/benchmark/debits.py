@@ -1,11 +1,12 @@
-"""The debit rows: through the asyncio face, durable, every debit under an idempotency key of its own."""
+"""Debits as the rows make them: through the asyncio face, durable, every debit under an idempotency key of its own."""
 
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 
 from ledger.application import BlockingLedger, ConsumeCredits, CreditLedger, Receipt
-from scripts.benchmark.measure import Measurement
+from scripts.benchmark.measure import Measurement, merged
 
 PLENTY = 10**15
 
@@ -63,3 +64,30 @@ def by_lists(pools: Pools, length: int, lists: int) -> Measurement:
         return Measurement(length * lists, time.perf_counter() - started, latencies)
 
     return asyncio.run(run())
+
+
+def one_by_one(pools: Pools, count: int) -> Measurement:
+    """So many debits, each asked for when the one before it was answered."""
+
+    async def run() -> Measurement:
+        latencies = []
+        started = time.perf_counter()
+        for _ in range(count):
+            begun = time.perf_counter()
+            await pools.ledger.execute(pools.command())
+            latencies.append(time.perf_counter() - begun)
+        return Measurement(count, time.perf_counter() - started, latencies)
+
+    return asyncio.run(run())
+
+
+def in_turns(
+    one: Callable[[], Measurement], other: Callable[[], Measurement], turns: int
+) -> tuple[Measurement, Measurement]:
+    """Both so many times, one, other, other, one and so on, so that both meet the same machine."""
+    of_one: list[Measurement] = []
+    of_other: list[Measurement] = []
+    for turn in range(turns):
+        for work, parts in ((one, of_one), (other, of_other))[:: -1 if turn % 2 else 1]:
+            parts.append(work())
+    return merged(of_one), merged(of_other)

@@ -4,12 +4,11 @@ The service is the command, in a process of its own; so are writers and subscrib
 monotonic clock. The commit is when the writer knows of it, before it answers anybody.
 """
 
-import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import httpx
@@ -18,15 +17,16 @@ from ledger.store.database import Database, Role
 from ledger.store.migrate import migrate
 from ledger.store.sql import statement
 from projections.windows import log_head
-from scripts.benchmark.measure import Measurement, Row, progress
+from scripts.benchmark.measure import Measurement, Row, Target, progress
 from scripts.benchmark.news import by_notification, by_socket
-from scripts.benchmark.processes import HOST, KEY, Service, beside, write_at_once, write_steadily
+from scripts.benchmark.places import Place
+from scripts.benchmark.processes import KEY, Service, beside, write_at_once, write_steadily
+from scripts.benchmark.processors import Meter
+from scripts.benchmark.report import Section
 from scripts.benchmark.subscribers import Seen, Source, subscribe
-from service.embedded_postgres import EmbeddedPostgres
 from service.feed.messages import EVERYTHING, message_of
 from service.feed.pages import Log
 
-EVENTS = 50_000
 PER_SECOND = 500
 P50_MS_MAX, P99_MS_MAX = 5.0, 50.0
 POOLS = 64
@@ -59,50 +59,69 @@ class Crowd(NamedTuple):
         return self.lost == self.doubled == self.reordered == 0
 
 
-class Told(NamedTuple):
-    """Everything that was measured."""
-
-    rows: list[Row]
-    """The yardsticks, a delivery to one subscriber, and to some."""
-    crowd: Crowd
-    pages: Measurement
-    encoding: Measurement
-
-
 BY_NOTIFICATION = "a row by NOTIFY, LISTEN, SELECT"
 TO_ONE = "an event to 1 subscriber"
 
 
-def measure_events(dsn: str | None, folder: Path | None, schema: str, events: int, runs: int, seconds: float) -> Told:
-    """All of it, on a ledger of its own."""
-    with ExitStack() as stack:
-        if dsn is None:
-            assert folder is not None
-            dsn = stack.enter_context(EmbeddedPostgres(folder)).dsn()
-        database = Database(dsn, schema)
-        migrate(database)
-        rows = _deliveries(database, runs, seconds)
-        crowd = _crowd(database, events)
-        progress("the log by pages")
-        return Told(rows, crowd, _pages(database), _encoding(database))
+def measure_events(place: Place, runs: int, seconds: float, crowd_events: int | None) -> Section:
+    """Deliveries; with so many events for a crowd, also many subscribers, and the log by pages."""
+    database = place.database()
+    migrate(database)
+    rows = _rows(_deliveries(database, place.postmaster, runs, seconds))
+    title, about = "Commit to subscriber", f"{PER_SECOND} events a second. Python is the service's process."
+    if crowd_events is None:
+        return Section("events", title, about, rows)
+    crowd = _crowd(database, crowd_events)
+    progress("the log by pages")
+    pages, encoding = _pages(database), _encoding(database)
+    return Section(
+        "events",
+        title,
+        about,
+        rows,
+        more=_more(crowd, pages, encoding),
+        data={
+            "crowd": crowd._asdict(),
+            "pages": {"events": pages.count, "per_second": pages.per_second},
+            "encoding_us": 1000 * encoding.percentile_ms(0.5),
+        },
+        faults=[] if crowd.whole else ["events lost, doubled or reordered"],
+    )
 
 
-def _deliveries(database: Database, runs: int, seconds: float) -> list[Row]:
+def _deliveries(database: Database, postmaster: int | None, runs: int, seconds: float) -> dict[str, list[Measurement]]:
+    meter = Meter(postmaster)
     plan: dict[str, Callable[[], Measurement]] = {
-        "there and back by loopback TCP": lambda: by_socket(PER_SECOND, seconds),
-        BY_NOTIFICATION: lambda: by_notification(database, PER_SECOND, seconds),
-        TO_ONE: lambda: _delivery(database, 1, seconds),
-        f"an event to {SOME} subscribers": lambda: _delivery(database, SOME, seconds),
+        "there and back by loopback TCP": lambda: meter.measure(partial(by_socket, PER_SECOND, seconds)),
+        BY_NOTIFICATION: lambda: meter.measure(partial(by_notification, database, PER_SECOND, seconds)),
+        TO_ONE: lambda: _delivery(database, postmaster, 1, seconds),
+        f"an event to {SOME} subscribers": lambda: _delivery(database, postmaster, SOME, seconds),
     }
     measured: dict[str, list[Measurement]] = {name: [] for name in plan}
     for run in range(runs):
         for name, measure in plan.items():
             progress(f"run {run + 1} of {runs}: {name}")
             measured[name].append(measure())
-    return [Row(name, each) for name, each in measured.items()]
+    return measured
 
 
-def _delivery(database: Database, subscribers: int, seconds: float) -> Measurement:
+def _rows(measured: dict[str, list[Measurement]]) -> list[Row]:
+    notified = [run.percentile_ms(0.50) for run in measured[BY_NOTIFICATION]]
+    rows = []
+    for name, runs in measured.items():
+        beside = {
+            "max ms": [run.percentile_ms(1.0) for run in runs],
+            "p50 to that of NOTIFY": [
+                run.percentile_ms(0.50) / other for run, other in zip(runs, notified, strict=True)
+            ],
+        }
+        met = [run.percentile_ms(0.50) <= P50_MS_MAX and run.percentile_ms(0.99) <= P99_MS_MAX for run in runs]
+        must = Target(f"{P50_MS_MAX:.0f} / {P99_MS_MAX:.0f} ms", met) if name == TO_ONE else None
+        rows.append(Row(name, runs, must, beside=beside))
+    return rows
+
+
+def _delivery(database: Database, postmaster: int | None, subscribers: int, seconds: float) -> Measurement:
     """From an event's commit until a subscriber has it; of all subscribers and events."""
     count = int(PER_SECOND * seconds)
     with Service(database) as service, beside(write_steadily, database, POOLS, PER_SECOND, seconds) as writer:
@@ -111,14 +130,21 @@ def _delivery(database: Database, subscribers: int, seconds: float) -> Measureme
         source = Source(service.port, KEY, after, after + count)
         with beside(subscribe, source, subscribers, True) as clients:
             clients.recv()
-            writer.send("go")
-            committed: list[int] = writer.recv()
-            all_seen: list[Seen] = clients.recv()
+
+            def deliver() -> Measurement:
+                writer.send("go")
+                return _seen(writer.recv(), clients.recv())
+
+            return Meter(postmaster, python=service.seconds).measure(deliver)
+
+
+def _seen(committed: Sequence[int], all_seen: Sequence[Seen]) -> Measurement:
+    """From when each event was committed to when each subscriber had it, in ns of the machine's monotonic clock."""
     latencies = []
     for seen in all_seen:
-        assert len(seen.arrivals) == count, seen
+        assert len(seen.arrivals) == len(committed), seen
         latencies += [(there - here) / 1e9 for here, there in zip(committed, seen.arrivals, strict=True)]
-    return Measurement(count, (committed[-1] - committed[0]) / 1e9, latencies)
+    return Measurement(len(committed), (committed[-1] - committed[0]) / 1e9, latencies)
 
 
 def _crowd(database: Database, events: int) -> Crowd:
@@ -173,8 +199,8 @@ def _pages(database: Database) -> Measurement:
     """The whole log, page by page, through the service."""
     latencies, count = [], 0
     headers = {"X-API-KEY": KEY}
-    with Service(database) as service, httpx.Client(base_url=f"http://{HOST}:{service.port}", headers=headers) as http:
-        _wait_for_read_models(http)
+    with Service(database) as service, httpx.Client(base_url=service.url, headers=headers) as http:
+        service.wait_for_read_models()
         asked = f"/v1/events?limit={PAGE_EVENTS}"
         caught_up = False
         while not caught_up:
@@ -209,35 +235,13 @@ def _wait_for(database: Database, position: int) -> None:
             time.sleep(LOOK_EVERY_SECONDS)
 
 
-def _wait_for_read_models(http: httpx.Client) -> None:
-    """Until nothing is left to be folded."""
-    while True:
-        found = http.get("/readyz").json()
-        if set(found["readModels"].values()) == {found["head"]}:
-            return
-        time.sleep(LOOK_EVERY_SECONDS)
-
-
 def _head(database: Database) -> int:
     with database.connect(Role.READER) as connection:
         return log_head(connection)
 
 
-def as_markdown(told: Told) -> str:
-    p50_ms = {row.name: row.p50_ms for row in told.rows}
+def _more(crowd: Crowd, pages: Measurement, encoding: Measurement) -> str:
     lines = [
-        f"| {PER_SECOND} a second, medians of {len(told.rows[0].runs)} runs | per second | p50 ms | p99 ms | max ms "
-        "| p50 to that of NOTIFY | |",
-        "|---|--:|--:|--:|--:|--:|---|",
-    ]
-    lines += [
-        f"| {row.name} | {row.per_second:,.0f} | {row.p50_ms:.2f} | {row.p99_ms:.2f} | {_max_ms(row):.2f} "
-        f"| {row.p50_ms / p50_ms[BY_NOTIFICATION]:.1f} | {_verdict(row)} |"
-        for row in told.rows
-    ]
-    crowd = told.crowd
-    lines += [
-        "",
         f"{crowd.subscribers} subscribers at once while {WRITER_PROCESSES} processes wrote {crowd.events:,} events "
         f"({crowd.written_per_second:,.0f} a second) and the service was ended once and killed once:",
         "",
@@ -247,42 +251,7 @@ def as_markdown(told: Told) -> str:
         f"| {crowd.delivered_per_second:,.0f} | {crowd.last_had_it_after_seconds:.1f} s "
         f"| {crowd.service_memory_bytes_max / 2**20:.0f} MiB | {crowd.service_cpu_seconds:.0f} s |",
         "",
-        f"By pages of {PAGE_EVENTS:,}: {told.pages.count:,} events, {told.pages.per_second:,.0f} a second; a message "
-        f"is made of its row in {1000 * told.encoding.percentile_ms(0.5):.1f} µs.",
+        f"By pages of {PAGE_EVENTS:,}: {pages.count:,} events, {pages.per_second:,.0f} a second; a message "
+        f"is made of its row in {1000 * encoding.percentile_ms(0.5):.1f} µs.",
     ]
     return "\n".join(lines)
-
-
-def as_json(told: Told) -> str:
-    return json.dumps(
-        {
-            "rows": [
-                {
-                    "name": row.name,
-                    "per_second": row.per_second,
-                    "p50_ms": row.p50_ms,
-                    "p99_ms": row.p99_ms,
-                    "max_ms": _max_ms(row),
-                    "verdict": _verdict(row),
-                    "runs_p50_ms": [run.percentile_ms(0.50) for run in row.runs],
-                    "runs_p99_ms": [run.percentile_ms(0.99) for run in row.runs],
-                }
-                for row in told.rows
-            ],
-            "crowd": told.crowd._asdict(),
-            "pages": {"events": told.pages.count, "per_second": told.pages.per_second},
-            "encoding_us": 1000 * told.encoding.percentile_ms(0.5),
-        },
-        indent=2,
-    )
-
-
-def _max_ms(row: Row) -> float:
-    return max(run.percentile_ms(1.0) for run in row.runs)
-
-
-def _verdict(row: Row) -> str:
-    """Whether the row that the design names keeps its bounds."""
-    if row.name != TO_ONE:
-        return ""
-    return "must" if row.p50_ms <= P50_MS_MAX and row.p99_ms <= P99_MS_MAX else "below must"

@@ -11,19 +11,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
+
+import httpx
 
 from ledger.application.watching import BatchDone
 from ledger.store.database import Database
 from scripts.benchmark.debits import Pools
+from scripts.benchmark.processors import process_seconds
 from service.bootstrap import open_ledger
 
 COMMAND = Path(sys.executable).with_name("credit-ledger")
 HOST = "127.0.0.1"
 KEY = "the-key-of-the-benchmark"
-CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+LOOK_EVERY_SECONDS = 0.02
+
+
+_spent: list[float] = []
+
+
+def beside_seconds() -> float:
+    """What functions beside this process have used of the processors, those that have ended; without their start."""
+    return sum(_spent)
 
 
 @contextmanager
@@ -31,7 +44,8 @@ def beside(function: Callable[..., None], *given: Any) -> Iterator[Connection]:
     """A function in a process of its own, and a pipe to it; its first argument is its own end of that."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=function, args=(theirs, *given), daemon=True)
+    spent = context.Value("d", 0.0)
+    process = context.Process(target=_run, args=(spent, function, theirs, *given), daemon=True)
     process.start()
     theirs.close()  # so that its end is told as the end of the pipe
     try:
@@ -41,15 +55,24 @@ def beside(function: Callable[..., None], *given: Any) -> Iterator[Connection]:
         raise
     finally:
         process.join()
+        _spent.append(spent.value)
+
+
+def _run(spent: "Synchronized[float]", function: Callable[..., None], *given: Any) -> None:
+    begun = time.process_time()
+    function(*given)
+    spent.value = time.process_time() - begun
 
 
 class Service:
-    """`credit-ledger serve` on one port, however often it is started again. Needs /proc."""
+    """`credit-ledger serve` on one port, however often it is started again; its log goes to a file. Needs /proc."""
 
     def __init__(self, database: Database) -> None:
         self.port = _free_port()
         self.memory_bytes_max = 0
         self.cpu_seconds = 0.0
+        self.url = f"http://{HOST}:{self.port}"
+        self._log = TemporaryFile()  # noqa: SIM115  # as long as the service may be started
         self._settings = {
             "LEDGER_DATABASE_URL": database.dsn,
             "LEDGER_SCHEMA": database.schema,
@@ -61,18 +84,31 @@ class Service:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         self._process = subprocess.Popen(
-            [COMMAND, "serve", "--json"], env=os.environ | self._settings, stdout=subprocess.PIPE
+            [COMMAND, "serve", "--json"], env=os.environ | self._settings, stdout=subprocess.PIPE, stderr=self._log
         )
         assert self._process.stdout is not None
-        assert self._process.stdout.readline(), "the service did not start"
+        if not self._process.stdout.readline():
+            self._log.seek(0)
+            raise RuntimeError(f"the service did not start: {self._log.read().decode()[-2000:]}")
+
+    def seconds(self) -> float | None:
+        """What it has used of the processors since it was started last."""
+        return process_seconds(self._process.pid)
+
+    def wait_for_read_models(self) -> None:
+        """Until nothing is left to be folded."""
+        while True:
+            found = httpx.get(f"{self.url}/readyz").json()
+            if set(found["readModels"].values()) == {found["head"]}:
+                return
+            time.sleep(LOOK_EVERY_SECONDS)
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Send a signal and wait for the end."""
         folder = Path("/proc", str(self._process.pid))
         peak = next(line for line in (folder / "status").read_text().splitlines() if line.startswith("VmHWM:"))
         self.memory_bytes_max = max(self.memory_bytes_max, 1024 * int(peak.split()[1]))
-        *_, user, system = (folder / "stat").read_text().rpartition(")")[2].split()[:13]
-        self.cpu_seconds += (int(user) + int(system)) / CLOCK_TICKS_PER_SECOND
+        self.cpu_seconds += self.seconds() or 0.0
         self._process.send_signal(number)
         self._process.communicate()
 
@@ -85,6 +121,7 @@ class Service:
     ) -> None:
         if self._process.poll() is None:
             self.end()
+        self._log.close()
 
 
 def write_steadily(pipe: Connection, database: Database, pools: int, per_second: int, seconds: float) -> None:

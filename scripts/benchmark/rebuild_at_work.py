@@ -83,6 +83,13 @@ def measure_at_work(running: RunningLedger, seconds: float) -> dict[str, Any]:
     return {"without": without.data(), "during": during.data(), "rebuilt": json.loads(told)}
 
 
+def faults(measured: dict[str, Any]) -> list[str]:
+    """What no reader or writer may notice."""
+    seen = {name: [bool(work[name]) for work in (measured["without"], measured["during"])] for name in
+            ("errors", "half_states")}  # fmt: skip
+    return [f"{name.replace('_', ' ')} beside a rebuild" for name, each in seen.items() if any(each)]
+
+
 def as_markdown(measured: dict[str, Any]) -> str:
     comparisons = [each["comparison"] for each in measured["rebuilt"]]
     rows = sum(each["rows_after"] for each in comparisons)

@@ -5,27 +5,27 @@ commands: what is measured is reading.
 """
 
 import asyncio
-import json
 import random
-import secrets
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 from psycopg import sql
 
 from ledger.application import DefineAllocationRule, Receipt
 from ledger.store.clock import settable_clock
-from ledger.store.database import Role
+from ledger.store.database import Database, Role
 from projections.read_model import RULE_MODELS
 from projections.reading import CONNECTIONS_MAX
 from projections.runner import advance
-from scripts.benchmark.measure import progress
+from scripts.benchmark.measure import Measurement, Row, at_most, merged, progress
+from scripts.benchmark.places import Place
+from scripts.benchmark.processors import Meter
+from scripts.benchmark.report import Section
 from service.app import build_app
 from service.bootstrap import RunningLedger, open_ledger
 from service.reads import Threads
@@ -63,46 +63,68 @@ CROSS JOIN LATERAL (
 """
 
 
-class Asked(NamedTuple):
-    """A window, and the milliseconds that its answers took over few events and over many."""
-
-    name: str
-    few: Sequence[float]
-    many: Sequence[float]
-
-    @property
-    def ratio(self) -> float:
-        return statistics.median(self.many) / statistics.median(self.few)
+ANSWERS = 7
+"""Of each window and ledger, in each run."""
 
 
-def measure_rules(dsn: str | None, folder: Path | None, events: int, times: int) -> list[Asked]:
+def measure_rules(place: Place, events: int, runs: int) -> Section:
     """The time of one answer for each of some windows, asked of the two ledgers in turns."""
     with ExitStack() as stack:
-        if dsn is None:
-            from service.embedded_postgres import EmbeddedPostgres
+        few = stack.enter_context(_door(place.database("few"), FEW_EVENTS))
+        many = stack.enter_context(_door(place.database("many"), events))
+        asked = asyncio.run(_ask(few, many, Meter(place.postmaster), runs))
+    all_of = [tuple(merged(each) for each in zip(*run, strict=True)) for run in zip(*asked.values(), strict=True)]
+    asked["all of them"] = [(few, many) for few, many in all_of]
+    return Section(
+        "rules",
+        "Rules with their usage",
+        f"{RULES_THERE_ARE} rules with usage over {SETS} sets of account groups, {events:,} events in {DAYS} days; "
+        f"beside them the same over {FEW_EVENTS:,} events, asked in turns. {ANSWERS} answers a run; the door and who "
+        "asks are in one process.",
+        [_row(name, answers) for name, answers in asked.items()],
+        data={"few_events": FEW_EVENTS, "many_events": events, "few": {
+            name: [{"p50_ms": few.percentile_ms(0.5), "p99_ms": few.percentile_ms(0.99)} for few, _ in answers]
+            for name, answers in asked.items()
+        }},
+    )  # fmt: skip
 
-            assert folder is not None
-            dsn = stack.enter_context(EmbeddedPostgres(folder)).dsn()
-        few = stack.enter_context(_door(dsn, FEW_EVENTS))
-        many = stack.enter_context(_door(dsn, events))
-        return asyncio.run(_ask(few, many, times))
+
+Answers = tuple[Measurement, Measurement]
+"""Of one run: over few events, and over many."""
 
 
-async def _ask(few: Any, many: Any, times: int) -> list[Asked]:
-    asked = []
+def _row(name: str, answers: Sequence[Answers]) -> Row:
+    few, many = ([statistics.median(run.latencies) for run in side] for side in zip(*answers, strict=True))
+    ratio = [long / short for short, long in zip(few, many, strict=True)]
+    beside = {f"ms over {FEW_EVENTS:,}": [1000 * each for each in few], "ratio": ratio}
+    return Row(name, [run for _, run in answers], at_most(ratio, RATIO_MAX, f"{RATIO_MAX} times"), beside=beside)
+
+
+async def _ask(few: Any, many: Any, meter: Meter, runs: int) -> dict[str, list[Answers]]:
     async with _client(few) as of_few, _client(many) as of_many:
-        for name, time_range in _windows():
-            taken: dict[httpx.AsyncClient, list[float]] = {of_few: [], of_many: []}
-            for turn in range(times + 1):
-                for client in (of_few, of_many) if turn % 2 else (of_many, of_few):
-                    begun = time.perf_counter()
-                    answer = await client.post(RULES, json={"timeRange": time_range})
-                    taken[client].append(1000 * (time.perf_counter() - begun))
-                    rules = answer.json()["rules"]
-                    assert len(rules) == RULES_THERE_ARE, answer.text
-                    assert "x-ledger-stale" not in answer.headers
-            asked.append(Asked(name, taken[of_few][1:], taken[of_many][1:]))  # the first one warms up
+        asked: dict[str, list[Answers]] = {name: [] for name, _ in _windows()}
+        for run in range(runs):
+            progress(f"run {run + 1} of {runs}: {len(asked)} windows")
+            for name, time_range in _windows():
+                for client in (of_few, of_many):
+                    await _answer(client, time_range, meter)  # the first one warms up
+                parts: dict[httpx.AsyncClient, list[Measurement]] = {of_few: [], of_many: []}
+                for turn in range(ANSWERS):
+                    for client in (of_few, of_many) if turn % 2 else (of_many, of_few):
+                        parts[client].append(await _answer(client, time_range, meter))
+                asked[name].append((merged(parts[of_few]), merged(parts[of_many])))
     return asked
+
+
+async def _answer(client: httpx.AsyncClient, time_range: Mapping[str, Any], meter: Meter) -> Measurement:
+    before = meter.read()
+    begun = time.perf_counter()
+    answer = await client.post(RULES, json={"timeRange": time_range})
+    taken = time.perf_counter() - begun
+    spent = meter.since(before)
+    assert len(answer.json()["rules"]) == RULES_THERE_ARE, answer.text
+    assert "x-ledger-stale" not in answer.headers
+    return Measurement(1, taken, [taken], spent)
 
 
 FARTHEST = timedelta(hours=11, minutes=25)
@@ -133,11 +155,12 @@ def _windows() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @contextmanager
-def _door(dsn: str, events: int) -> Iterator[Any]:
+def _door(database: Database, events: int) -> Iterator[Any]:
     """The REST door of a ledger with so many uses, all folded into what rules are read from."""
     with ExitStack() as stack:
-        schema = f"bench_{secrets.token_hex(4)}"
-        running = stack.enter_context(open_ledger(dsn, schema=schema, clock=settable_clock(), following=False))
+        running = stack.enter_context(
+            open_ledger(database.dsn, schema=database.schema, clock=settable_clock(), following=False)
+        )
         _write(running, events)
         threads = Threads(CONNECTIONS_MAX)
         stack.callback(threads.close)
@@ -181,31 +204,3 @@ def _write(running: RunningLedger, events: int) -> None:
         connection.execute("VACUUM ANALYZE events")
         for model in RULE_MODELS:
             connection.execute(sql.SQL("VACUUM ANALYZE {}").format(model.table))
-
-
-def as_markdown(asked: Sequence[Asked], events: int) -> str:
-    lines = [
-        f"{RULES_THERE_ARE} rules with usage over {SETS} sets of account groups, {DAYS} days; medians in ms.",
-        "",
-        f"| window | {FEW_EVENTS:,} events | {events:,} events | ratio | |",
-        "|---|--:|--:|--:|---|",
-    ]
-    for each in asked:
-        few, many = statistics.median(each.few), statistics.median(each.many)
-        lines.append(f"| {each.name} | {few:.1f} | {many:.1f} | {each.ratio:.2f} | {_verdict(each.ratio)} |")
-    few, many = (statistics.median(took for each in asked for took in getattr(each, side)) for side in ("few", "many"))
-    lines.append(f"| all of them | {few:.1f} | {many:.1f} | {many / few:.2f} | {_verdict(many / few)} |")
-    return "\n".join(lines)
-
-
-def as_json(asked: Sequence[Asked], events: int) -> str:
-    return json.dumps(
-        {"few_events": FEW_EVENTS, "many_events": events, "ratio_max": RATIO_MAX, "windows": [
-            {"name": each.name, "few_ms": each.few, "many_ms": each.many, "ratio": each.ratio} for each in asked
-        ]},
-        indent=2,
-    )  # fmt: skip
-
-
-def _verdict(ratio: float) -> str:
-    return "must" if ratio <= RATIO_MAX else "below must"

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -47,14 +48,17 @@ def make_table(database: Database) -> None:
         connection.execute("CREATE SEQUENCE IF NOT EXISTS yardstick_position")
 
 
-def insert_one_row(database: Database, connections: int, seconds: int) -> Measurement:
-    """One-row INSERTs, each committed, by PostgreSQL's own client in C: as fast as single rows go on this server."""
+def insert_one_row(database: Database, connections: int, seconds: float) -> Measurement:
+    """One-row INSERTs, each committed, by PostgreSQL's own client in C: as fast as single rows go on this server.
+
+    At least for a second: that client counts whole ones.
+    """
     make_table(database)
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(INSERT)
         script.flush()
         command: list[str | Path] = [find_binaries() / "pgbench", "--no-vacuum", "--protocol=prepared"]
-        command += [f"--file={script.name}", f"--client={connections}", f"--time={seconds}", "--log"]
+        command += [f"--file={script.name}", f"--client={connections}", f"--time={max(1, round(seconds))}", "--log"]
         with tempfile.TemporaryDirectory() as folder:
             command += [f"--log-prefix={folder}/log", database.conninfo(Role.OWNER)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -88,17 +92,16 @@ def copy_rows(database: Database, rows_per_commit: int, commits: int) -> Measure
         return Measurement(commits * rows_per_commit, time.perf_counter() - started, latencies)
 
 
-def load_decide_save(ledger: CreditLedger, count: int) -> Measurement:
-    """The library's plain loop over the same domain: fold the aggregate from its events, decide, save, one by one."""
-    make_table(ledger.database)
+def plain_grants(ledger: CreditLedger) -> list[StreamId]:
+    """Fresh grants for the plain loop: as their histories grow, so does what each of its steps takes."""
     books = BlockingLedger(ledger)
-    streams = []
-    for number in range(20):
-        holder = f"plain-{number}-{secrets.token_hex(4)}"
-        receipt = books.issue_grant(
-            holder=holder, currency="credits", amount=10**6, display_name="plain", grant_type="PAID"
-        )
-        streams.append(receipt.stream_id)
+    given = {"currency": "credits", "amount": 10**6, "display_name": "plain", "grant_type": "PAID"}
+    holders = [f"plain-{number}-{secrets.token_hex(4)}" for number in range(20)]
+    return [books.issue_grant(holder=holder, **given).stream_id for holder in holders]
+
+
+def load_decide_save(ledger: CreditLedger, streams: Sequence[StreamId], count: int) -> Measurement:
+    """The library's plain loop over the same domain: fold the aggregate from its events, decide, save, one by one."""
     latencies = []
     started = time.perf_counter()
     for number in range(count):

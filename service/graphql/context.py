@@ -1,7 +1,6 @@
 """What one GraphQL request carries: who asks, its reads, its writes, and look-ups that are made once for many rows."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,15 +29,13 @@ from projections.reading import Snapshot
 from service.access import Caller, Right
 from service.rate_limit import RateLimit
 from service.reads import Reads
+from service.settling import ask_settled
 
 Answer = TypeVar("Answer")
-SETTLED_POOLS_MAX = 1000
-SETTLING_TRIES_MAX = 3
 EVENTS_PASSED_MAX = 1_000_000
 """How many events one request may have looked at for pages of transactions: a late page is counted from the newest."""
 TRANSACTIONS_MAX = 10_000
 """How many transactions of execution credits one request may ask for; a credit that has more shows them by pages."""
-log = logging.getLogger(__name__)
 
 
 class TransactionsWanted(NamedTuple):
@@ -142,39 +139,15 @@ class RequestContext:
     ) -> Answer:
         """Ask the read models in the caller's name. Refuses: IdentityForbidden, PositionNotReached.
 
-        With a `holder`, the answer shows all that is due for him at its instant, job or no job: what has lapsed, rolled
-        over or been granted by schedule is written first. Whether something was missed is looked up after the snapshot
-        was taken; then the question is asked again. Where it cannot be written, the answer is stale.
+        With a `holder`, the answer shows all that is due for him at its instant, job or no job (`ask_settled`).
         """
         self.caller.require(Right.READ)
         if holder is None:
             return await self.reads.ask(question, at_least=at_least)
         self.caller.require_holder(holder)
-        for _ in range(SETTLING_TRIES_MAX):
-            answer, seen = await self.reads.ask(lambda snapshot: (question(snapshot), snapshot), at_least=at_least)
-            if seen.stale or not await self._missed(Kind.CREDIT_GRANT, holder, seen):
-                return answer
-        self.reads.stale = True
-        return answer
-
-    async def _missed(self, kind: Kind, holder: str, seen: Snapshot) -> bool:
-        """Whether the snapshot lacks something that was due at its instant; it is written now."""
-        try:
-            found = await self.reads.beside(
-                lambda: self.ledger.unsettled(kind, holder, now=seen.now, position=seen.position)
-            )
-            if found.due:
-                due = await self.reads.beside(
-                    lambda: self.ledger.due_pools(SETTLED_POOLS_MAX, kind=kind, holder=holder)
-                )
-                await self.ledger.settle(due)
-            if found.due or found.written:
-                await self.reads.look_again(max(found.head, self.ledger.writer.head))
-            return found.due or found.written
-        except (Refusal, LedgerUnavailable) as error:
-            log.warning("what is due for a read could not be written: %s", error)
-            self.reads.stale = True
-            return False
+        return await ask_settled(
+            self.ledger, self.reads, question, kind=Kind.CREDIT_GRANT, holder=holder, at_least=at_least
+        )
 
     async def _load_documents(self, ids: Sequence[DocumentId]) -> list[dict[str, Any] | None]:
         found = await self.reads.ask_log(load_documents, ids)

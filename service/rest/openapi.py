@@ -11,6 +11,7 @@ from ledger.domain.values import KEY_CHARACTERS_MAX
 from service.callers import AT_LEAST
 from service.frame import POSITION, REQUEST_ID_HEADER, STALE
 from service.openapi import RETRY, Schema, headers, name_of, response
+from service.rest import debits_openapi
 from service.rest.door import KEY_HEADER, RATE_HEADERS, REPLAYED, TOKEN_HEADER
 from service.rest.login import EXTEND, LOGIN
 from service.rest.models import (
@@ -113,14 +114,15 @@ def document() -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Credit ledger: allocation rules",
+            "title": "Credit ledger: allocation rules, debits and balances",
             "version": "1",
-            "description": "Usage and percentages of groups of accounts, over any window of time.",
+            "description": "Usage and percentages of groups of accounts, over any window of time; "
+            "credits used and given back, one by one or by the batch; what a holder has.",
         },
-        "paths": paths,
+        "paths": paths | debits_openapi.paths(),
         "components": {
-            "schemas": _untitled(schemas["$defs"]),
-            "responses": {name_of(status): _problem(status) for status in REASONS},
+            "schemas": _untitled(schemas["$defs"]) | debits_openapi.schemas(),
+            "responses": {name_of(status): _problem(status) for status in REASONS} | debits_openapi.responses(),
             "headers": HEADERS,
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-KEY"},

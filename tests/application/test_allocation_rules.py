@@ -234,8 +234,8 @@ def test_the_first_answer_stands_whatever_becomes_of_the_rule(both: Both) -> Non
     one.change_allocation_rule(rule=first[0].stream_id, name="kept, not anew")
     one.define_allocation_rule(name="kept anew", account_groups=["h"], allocated=0, alarm_threshold=0)
     for books in (one, other, other):
-        assert run(books, *commands) == [replace(receipt, replayed=True) for receipt in first]
-        assert [books.execute(command) for command in commands] == [replace(each, replayed=True) for each in first]
+        assert run(books, *commands) == [receipt._replace(replayed=True) for receipt in first]
+        assert [books.execute(command) for command in commands] == [each._replace(replayed=True) for each in first]
     for (_, _, otherwise, differing), command in zip(KEYED, commands, strict=True):
         if otherwise:
             with pytest.raises(IdempotencyKeyReused) as refused:
@@ -246,7 +246,7 @@ def test_the_first_answer_stands_whatever_becomes_of_the_rule(both: Both) -> Non
 def test_a_key_is_one_among_all_new_rules_and_among_those_of_each_act_on_a_rule(both: Both) -> None:
     one, other = both
     made = one.execute(define("scope", idempotency_key="s"))
-    assert other.execute(define("scope", idempotency_key="s")) == replace(made, replayed=True)
+    assert other.execute(define("scope", idempotency_key="s")) == made._replace(replayed=True)
     second = other.execute(define("scope two", idempotency_key="s2"))
     outcomes = run(
         one,

@@ -212,15 +212,15 @@ def test_the_same_update_and_the_same_delete_happen_once_for_ever(
     update = UpdateExecutionCredit(credit=credit, credits=15, rollup_type=RollupType.YEARLY, idempotency_key="k")
     delete = DeleteExecutionCredit(credit=credit, idempotency_key="k")
     updated = books.execute(update)
-    assert books.execute(replace(update, credits="15.0")) == replace(updated, replayed=True)
+    assert books.execute(replace(update, credits="15.0")) == updated._replace(replayed=True)
     hands.set(FEB)
-    assert books.execute(update) == replace(updated, replayed=True)
+    assert books.execute(update) == updated._replace(replayed=True)
     deleted = books.execute(delete)
     head = len(written(database))
     with CreditLedger(database, clock=clock) as restarted:
         for ledger in (books, BlockingLedger(restarted)):
-            assert ledger.execute(update) == replace(updated, replayed=True)
-            assert ledger.execute(delete) == replace(deleted, replayed=True)
+            assert ledger.execute(update) == updated._replace(replayed=True)
+            assert ledger.execute(delete) == deleted._replace(replayed=True)
     assert len(written(database)) == head
 
 

@@ -42,7 +42,7 @@ def events_in(database: Database) -> int:
 def test_commands_sent_twice_happen_once(books: BlockingLedger, database: Database, paid: Receipt, size: int) -> None:
     first = books.consume_many([debit(f"k{number}") for number in range(size)])
     again = books.consume_many([debit(f"k{number}", "1.50") for number in range(size)])
-    assert again == [replace(receipt, replayed=True) for receipt in first if isinstance(receipt, Receipt)]
+    assert again == [receipt._replace(replayed=True) for receipt in first if isinstance(receipt, Receipt)]
     assert events_in(database) == 1 + size
 
 
@@ -53,7 +53,7 @@ def test_the_first_answer_is_kept_across_a_restart(
     first = books.execute(command)
     with CreditLedger(database, clock=clock) as restarted:
         again = BlockingLedger(restarted).execute(command)
-    assert again == replace(first, replayed=True)
+    assert again == first._replace(replayed=True)
     assert again.events[0].transaction.correlation_id == "c-1"
 
 
@@ -68,7 +68,7 @@ def test_a_key_repeated_within_one_batch_counts(books: BlockingLedger, paid: Rec
 def test_one_repeated_key_among_new_ones_is_answered_as_before(books: BlockingLedger, paid: Receipt, size: int) -> None:
     first = books.execute(debit("old"))
     outcomes = books.consume_many([debit(f"new{number}") for number in range(size)] + [debit("old")])
-    assert outcomes[-1] == replace(first, replayed=True)
+    assert outcomes[-1] == first._replace(replayed=True)
     assert all(isinstance(outcome, Receipt) and not outcome.replayed for outcome in outcomes[:-1])
     assert books.execute(debit("last")).pool_balance == paid.amount - (size + 2) * credits_of("1.5")
 
@@ -105,9 +105,9 @@ def test_what_was_accepted_is_answered_even_if_it_could_not_happen_now(books: Bl
     refund = RefundDebit(transaction_id=first.transaction_id, idempotency_key="back")
     back = books.execute(refund)
     voided = books.void_grant(grant=paid.stream_id, idempotency_key="end")
-    assert books.execute(all_of_it) == replace(first, replayed=True)
-    assert books.execute(refund) == replace(back, replayed=True)
-    assert books.void_grant(grant=paid.stream_id, idempotency_key="end") == replace(voided, replayed=True)
+    assert books.execute(all_of_it) == first._replace(replayed=True)
+    assert books.execute(refund) == back._replace(replayed=True)
+    assert books.void_grant(grant=paid.stream_id, idempotency_key="end") == voided._replace(replayed=True)
     for command, refusal in (
         (debit("more"), InsufficientCredits),
         (replace(refund, idempotency_key="b2"), RefundExceedsDebit),

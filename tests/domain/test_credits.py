@@ -167,9 +167,12 @@ def test_a_float_is_read_by_its_shortest_text(value: float, units: int) -> None:
         (float("nan"),          NOT_FINITE),
         (float("inf"),          NOT_FINITE),
         (1e300,                 NOT_FINITE),
+        ("1e999999999999",      NOT_FINITE),
+        ("-1e999999999999",     NOT_FINITE),
+        ("1e-999999999999",     TOO_FINE),
     ],
 )  # fmt: skip
-def test_a_float_that_is_not_exact_is_refused(value: float, reason: str) -> None:
+def test_a_float_that_is_not_exact_is_refused(value: float | str, reason: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         credits_of_float(value)
     assert refused.value.facts == {"field": "amount", "reason": reason}

@@ -21,6 +21,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 PIECE_BYTES = 1 << 16
 WAIT_SECONDS_MAX = 60.0
+REQUESTS = b"QPBdc"
+"""The types of messages that may be cut at: statements, their preparation, their values; rows of a COPY and its end."""
+ANSWERS = b"CG"
+"""That a statement was carried out, that a COPY may begin."""
 
 
 class Moment(Enum):
@@ -32,12 +36,16 @@ class Moment(Enum):
 
 @dataclass
 class Cut:
-    """One cut to come: at the client's next message that holds `message`, once the server says `answer` if AFTER."""
+    """One cut to come: at the client's next message that holds `message`, once the server says `answer` if AFTER.
+
+    It lets as many such messages pass as `passing` says.
+    """
 
     moment: Moment
     message: bytes
     answer: bytes
     refuse_afterwards: bool
+    passing: int
 
 
 class CuttingProxy:
@@ -60,15 +68,20 @@ class CuttingProxy:
     def cut_next(
         self,
         moment: Moment,
-        message: bytes = b"COMMIT\0",
+        message: bytes = b"_COMMIT\0",  # the name that the writer has prepared it by
         answer: bytes = b"COMMIT\0",
         *,
         refuse_afterwards: bool = False,
+        passing: int = 0,
     ) -> None:
         """Cut once, at the next such message. With `refuse_afterwards` nobody gets through until `accept`."""
         with self._lock:
             self._done.clear()
-            self._cut = Cut(moment, message, answer, refuse_afterwards)
+            self._cut = Cut(moment, message, answer, refuse_afterwards, passing)
+
+    @property
+    def has_cut(self) -> bool:
+        return self._done.is_set()
 
     def wait_until_cut(self) -> None:
         assert self._done.wait(WAIT_SECONDS_MAX), "the message never came by"
@@ -141,7 +154,7 @@ class CuttingProxy:
                     for frame in answers.add(piece):
                         if cutting is None:
                             client.sendall(frame)
-                        elif frame[:1] == b"C" and cutting.answer in frame:
+                        elif frame[:1] in ANSWERS and cutting.answer in frame:
                             self._cut_now(cutting)
                             return
 
@@ -149,7 +162,10 @@ class CuttingProxy:
         """The cut, if this message is the one it waits for; only one connection gets it."""
         with self._lock:
             cut = self._cut
-            if cut is None or frame[:1] not in b"QP" or cut.message not in frame:
+            if cut is None or frame[:1] not in REQUESTS or cut.message not in frame:
+                return None
+            if cut.passing:
+                cut.passing -= 1
                 return None
             self._cut = None
             return cut

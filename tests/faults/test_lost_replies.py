@@ -13,7 +13,7 @@ from tests.faults.bookkeeping import GRANTED, assert_each_happened_once, broken_
 from tests.faults.cutting_proxy import CuttingProxy, Moment
 from tests.faults.writing_program import command_of
 
-BATCHES = {"one": 1, "a pipeline": 20, "a COPY": 200}
+BATCHES = {"one": 1, "a statement": 20, "some statements": 200, "a COPY": 1_600}
 REPLAY = b"AS wanted (position)"
 """A piece of the statement that reads the answers of commands that were answered before."""
 

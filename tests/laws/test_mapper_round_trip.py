@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ledger.domain.credits import AMOUNT_MAX, credits_from_column
+from ledger.domain.credits import AMOUNT_MAX
 from ledger.domain.events import (
     EVENT_TYPES,
     GRANT_CHANGES,
@@ -59,10 +59,10 @@ from ledger.domain.values import (
 from ledger.store.mapper import COLUMNS, LedgerMapper, event_of_row, fields_of_line
 from tests.domain.scenario import Book
 from tests.laws.moves import books
+from tests.store.golden import AMOUNTS, units_of
 
 ASSIGNED_BY_THE_APPEND = ("position", "transaction_last")
 INSTANTS = ("recorded_at", "effective_at", "use_at")
-AMOUNTS = ("amount", "lot_granted", "lot_used", "lot_balance", "pool_balance")
 NUMBERS = ("version", "schema_version", "terms_version")
 
 NASTY = [
@@ -238,7 +238,7 @@ def row_of(line: str) -> dict[str, Any]:
     columns = [column for column in COLUMNS if column not in ASSIGNED_BY_THE_APPEND]
     row: dict[str, Any] = dict(zip(columns, fields_of_line(line), strict=True))
     readers: dict[str, Any] = dict.fromkeys(INSTANTS, datetime.fromisoformat)
-    readers |= dict.fromkeys(AMOUNTS, credits_from_column) | dict.fromkeys(NUMBERS, int)
+    readers |= dict.fromkeys(AMOUNTS, units_of) | dict.fromkeys(NUMBERS, int)
     readers |= {"data": json.loads, "account_groups": array_of}
     for column, read in readers.items():
         if row[column] is not None:

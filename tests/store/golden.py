@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ledger.domain.credits import credits_column
 from ledger.domain.events import (
     AllocationRuleChanged,
     AllocationRuleDefined,
@@ -301,9 +302,20 @@ GOLDEN: dict[str, LedgerEvent] = {
 }  # fmt: skip
 
 
+AMOUNTS = ("amount", "lot_granted", "lot_used", "lot_balance", "pool_balance")
+
+
 def row_of(event: LedgerEvent) -> dict[str, str | None]:
-    """The row as it goes into the log, without its position."""
-    return dict(zip(COLUMNS[2:], fields_of_line(LedgerMapper().to_stored_event(event).line), strict=True))
+    """The row as it goes into the log, without its position; amounts as PostgreSQL tells them."""
+    row = dict(zip(COLUMNS[2:], fields_of_line(LedgerMapper().to_stored_event(event).line), strict=True))
+    return row | {name: None if (text := row[name]) is None else credits_column(units_of(text)) for name in AMOUNTS}
+
+
+def units_of(text: str) -> int:
+    """An amount in a line: billionths of a credit, and nothing else."""
+    units, point, exponent = text.partition("e")
+    assert (point, exponent) == ("e", "-9")
+    return int(units)
 
 
 def path_of(name: str) -> Path:

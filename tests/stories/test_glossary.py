@@ -11,6 +11,7 @@ from ledger.application.commands import Command
 from ledger.domain.events import EVENT_TYPES
 from service.cli.main import cli
 from service.graphql.schema import build_schema
+from service.rest import debits_openapi
 from service.rest.door import KEY_HEADER
 from service.rest.openapi import OPERATIONS
 
@@ -59,7 +60,7 @@ def test_every_mutation_is_in_the_row_of_its_act() -> None:
 def test_every_request_that_writes_is_in_the_row_of_its_act() -> None:
     """`defineRule` asks for `DefineAllocationRule`."""
     asked = {request: command for act in acts() for request in act["request"] for command in act["command"]}
-    writing = [operation for operation in OPERATIONS if KEY_HEADER in operation.headers]
+    writing = [operation for operation in (*OPERATIONS, *debits_openapi.OPERATIONS) if KEY_HEADER in operation.headers]
     assert asked == {
         f"{each.method.upper()} {each.path}": each.name[0].upper() + each.name[1:].replace("Rule", "AllocationRule")
         for each in writing

@@ -9,6 +9,7 @@ from graphql import build_schema as parse_schema
 
 from ledger.store.database import Database
 from service.graphql.schema import build_schema
+from service.rest import debits_openapi
 from service.rest.openapi import OPERATIONS
 from tests.stories.pages import ID, PAGES, PROBLEM, executed, steps_of
 
@@ -41,5 +42,6 @@ def test_the_pages_have_an_example_of_every_request() -> None:
         answer = json.loads(step.answer.text) if step.answer is not None else None
         if step.operation is not None and not (isinstance(answer, dict) and answer.keys() == PROBLEM):
             method, path = step.operation
-            shown.add((method, ID.sub("{ruleId}", path)))
-    assert {(operation.method.upper(), operation.path) for operation in OPERATIONS} <= shown
+            shown.add((method, ID.sub("{ruleId}", path).replace("globex", "{holder}")))
+    of_rest = (*OPERATIONS, *debits_openapi.OPERATIONS)
+    assert {(operation.method.upper(), operation.path) for operation in of_rest} <= shown
