@@ -105,9 +105,12 @@ def test_any_text_in_a_line_is_the_same_in_an_array(schema: Database, text: str)
     fields = LedgerMapper().to_stored_event(GOLDEN["debited-v1"]).line.split("\t")
     fields[COLUMNS.index("holder") - 2] = escape_copy(text)
     line = "1\t1\t" + "\t".join(fields)
+    fields[COLUMNS.index("currency") - 2] = "a,b"
+    taken_apart = "1\t1\t" + "\t".join(fields)
     read = assert_an_array_says_the_same_as_a_copy(schema, line)
     assert read[0]["holder"] == text
     assert_an_array_says_the_same_as_a_copy(schema, line * 2)
+    assert_an_array_says_the_same_as_a_copy(schema, taken_apart * 2)  # as the comma has it
 
 
 def assert_an_array_says_the_same_as_a_copy(schema: Database, lines: str) -> list[dict[str, Any]]:
