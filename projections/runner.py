@@ -32,7 +32,7 @@ LOOK_EVERY_SECONDS = 0.05
 """How often the log is looked at without being woken: a notification that was lost costs this much."""
 REST_SECONDS_MAX = 1.0
 """How long a runner whose models all stand at the head looks at that alone, before it looks at all of them again."""
-SESSION = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "2s"}
+SESSION = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "2s", "jit": "off"}
 """Rows and position commit together and can be folded again: they need not wait for the disk. A process that stops in
 the middle of a window holds its turn no longer than this; then another one folds."""
 RETRY_SECONDS = 1.0

@@ -168,16 +168,18 @@ class Batch:
         self.texts = {stream_id: bodies.get(document, {}) for stream_id, document in references.items()}
 
     def decide_all(
-        self, commands: Sequence[Command], events_max: int, events_of_a_piece: int
+        self, commands: Sequence[Command], events_max: int, events_of_pieces: Iterator[int]
     ) -> Iterator[list[LedgerEvent]]:
         """Decide commands in order, until there are `events_max` events; yields the new ones, so many at a time."""
         events, told = self.events, 0
+        events_of_a_piece = next(events_of_pieces)
         for command in commands:
             self.decide(command)
             count = len(events)
             if count - told >= events_of_a_piece or count >= events_max:
                 yield events[told:count]
                 told = count
+                events_of_a_piece = next(events_of_pieces)
             if count >= events_max:
                 return
         if told < len(events):

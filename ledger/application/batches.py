@@ -200,8 +200,8 @@ class BatchWriter:
             if taken:
                 self._batches_to_look_up_keys = LOOK_UP_KEYS_FOR_BATCHES
         batch.know_lots(connection, names.naming)
-        batch.know_recharges(connection, commands)
-        batch.know_rules(connection, commands)
+        batch.know_recharges(connection, names.others)
+        batch.know_rules(connection, names.others)
         return batch
 
     def _check_head(self, epoch: str, position: int) -> None:

@@ -7,6 +7,7 @@ Decimal and kept as Credits. Every command takes an idempotency key of 1 to 255 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
 from ledger.application.inputs import (
@@ -18,10 +19,9 @@ from ledger.application.inputs import (
     dimensions_of,
     id_of,
     kind_of_credits,
-    quoted,
 )
 from ledger.domain.burn_down import RecordedDebit
-from ledger.domain.credits import credits_text
+from ledger.domain.credits import Credits, credits_text
 from ledger.domain.decision import Decision
 from ledger.domain.due import settle_due
 from ledger.domain.execution_credit import insufficient
@@ -167,7 +167,7 @@ class ConsumeCredits(PoolCommand):
 
     def body(self) -> str:
         if (self.resource or self.use_at or self.account_groups or self.dimensions) is None:
-            return f'{{"amount":"{credits_text(self.amount)}","currency":{quoted(self.currency)}}}'
+            return _plain_body(self.amount, self.currency)
         return canonical(self.normalised())
 
     def normalised(self) -> dict[str, object]:
@@ -200,6 +200,12 @@ class ConsumeCredits(PoolCommand):
             if self.kind is Kind.CREDIT_GRANT:
                 raise
             raise insufficient(decision.pool, refusal) from None
+
+
+@lru_cache(maxsize=4096)
+def _plain_body(amount: Credits, currency: str) -> str:
+    """The canonical body of a use that tells nothing else, as most do; the same amounts come again and again."""
+    return canonical({"amount": credits_text(amount), "currency": currency})
 
 
 @dataclass(slots=True, kw_only=True)

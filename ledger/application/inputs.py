@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from ledger.domain.credits import UNITS_PER_CREDIT, Credits, credits_of, credits_text
@@ -229,8 +228,3 @@ def currency_of(value: object, *, field: str) -> str:
     if not isinstance(value, str) or not CURRENCY.fullmatch(value):
         raise InvalidArgument(field, "must be an ISO 4217 code, three capital letters")
     return str.__str__(value)
-
-
-@lru_cache(maxsize=4096)
-def quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

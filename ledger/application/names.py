@@ -6,7 +6,7 @@ from typing import cast
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from ledger.application.commands import Command, RefundDebit
+from ledger.application.commands import Command, ConsumeCredits, RefundDebit
 from ledger.application.grant_commands import GrantCommand
 from ledger.domain.pool import Pool
 from ledger.domain.values import UUID, PoolKey, StreamId
@@ -30,8 +30,10 @@ class Names:
         self.loaded: dict[PoolKey, Pool] = {}
         self.loaded_at = 0
         self._of_commands = {command.pool for command in commands}
-        self.naming = [command for command in commands if command.pool is None]
-        """The commands that name something instead of telling their pool; mostly few."""
+        self.others = [command for command in commands if type(command) is not ConsumeCredits]
+        """All but uses, which need nothing besides their pool; mostly few."""
+        self.naming = [command for command in self.others if command.pool is None]
+        """Those that name something instead of telling their pool."""
 
     @property
     def pools(self) -> set[PoolKey]:

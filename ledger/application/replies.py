@@ -20,7 +20,7 @@ class Submission:
 
     def __init__(self, commands: Iterable[Command], reply: Reply) -> None:
         self.commands = tuple(commands)
-        if not all(isinstance(command, Command) for command in self.commands):
+        if not all(issubclass(each, Command) for each in set(map(type, self.commands))):
             raise InvalidArgument("commands", "must be commands of the ledger")
         self.reply = reply
         self.outcomes: list[Outcome] = []

@@ -44,6 +44,8 @@ COLUMNS = (
 )
 """The columns of the log in the order of its lines."""
 NULL = r"\N"
+MARKS_OF_A_ROW = '",()\\'
+"""What a row's text gives a meaning of its own."""
 WITH_DATA = frozenset({Granted, Expired})
 """The movements that may have more to tell than their columns and their document."""
 NO_DATA = "{}"
@@ -212,15 +214,19 @@ def fields_of_line(line: str) -> list[str | None]:
 
 
 def array_of_lines(lines: str) -> str:
-    """Whole lines as PostgreSQL's text for an array of `event_line`.
+    """Whole lines as PostgreSQL's text for an array of rows.
 
-    Where no line has anything to escape, as with most, all are rewritten at once.
+    All are rewritten at once where nothing is null or escaped, as with most keys, or where nothing needs quotes, as
+    with most events. An empty text needs them too: it shows as two tabs, as the log's first and last columns never are.
     """
     if not lines:
         return "{}"
-    rows = lines.replace(NULL, "")
-    if not _SPECIAL_IN_A_ROW.search(rows) and "\t\t" not in lines:
-        return '{"(' + rows[:-1].replace("\t", ",").replace("\n", ')","(') + ')"}'
+    if "\\" not in lines:
+        quoted = lines[:-1].replace('"', r"\"\"").replace("\t", r"\",\"").replace("\n", r'\")","(\"')
+        return r'{"(\"' + quoted + r'\")"}'
+    values = lines.replace(NULL, "")
+    if not any(mark in values for mark in MARKS_OF_A_ROW) and "\t\t" not in lines:
+        return '{"(' + values[:-1].replace("\t", ",").replace("\n", ')","(') + ')"}'
     return "{" + ",".join(map(_row_of_line, lines[:-1].split("\n"))) + "}"
 
 
@@ -266,7 +272,6 @@ def _middle_of_change(event: GrantChangeEvent) -> str:
     )
 
 
-_SPECIAL_IN_A_ROW = re.compile(r'[",()\\]')
 _QUOTED = re.compile(r'["\\]')
 _SPECIAL = re.compile(r"[\\\t\n\r]")
 _ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}

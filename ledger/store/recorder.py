@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from eventsourcing.persistence import Notification, StoredEvent
-from eventsourcing.postgres import PostgresApplicationRecorder
+from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresSubscription
 from psycopg import Connection, sql
 from psycopg.rows import DictRow
 
@@ -14,6 +14,8 @@ from ledger.store.mapper import COLUMNS, LineToAppend, RecordedEvent, array_of_l
 from ledger.store.sql import query
 
 POSITION_MAX = 2**63 - 1
+LOOK_EVERY_SECONDS = 0.1
+"""How often a subscription looks at the log without being woken."""
 
 COPY_EVENTS = f"COPY events ({', '.join(COLUMNS)}) FROM STDIN"
 
@@ -85,11 +87,32 @@ class LogRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection:
             return [_recorded(row) for row in connection.execute(query("log_rows"), values)]
 
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
+        return LogSubscription(self, gt, topics)
+
     def max_notification_id(self) -> int | None:
         with self.datastore.get_connection() as connection:
             head = connection.execute(query("head")).fetchone()
             assert head is not None
             return cast("int | None", head["position"])
+
+
+class LogSubscription(PostgresSubscription):
+    """The library's subscription, which looks at the log by itself as well.
+
+    The library's own waits for ever for an event that was notified before its thread had begun to listen.
+    """
+
+    def _listen(self) -> None:
+        try:
+            with self._recorder.datastore.get_connection() as connection:
+                connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._recorder.channel_name)))
+                while not (self._has_been_stopped or self._thread_error):
+                    self._has_been_notified.set()
+                    list(connection.notifies(timeout=LOOK_EVERY_SECONDS, stop_after=1))
+        except BaseException as error:  # it is raised to whoever reads the subscription
+            self._thread_error = self._thread_error or error
+            self.stop()
 
 
 def append(transaction: PinnedTransaction, events: Iterable[LineToAppend]) -> Sequence[int]:

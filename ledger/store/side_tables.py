@@ -28,7 +28,7 @@ from ledger.domain.events import (
 from ledger.domain.instants import Instant
 from ledger.domain.pool import Pool
 from ledger.domain.values import Kind, LotId, PoolKey, RollupType, StreamId
-from ledger.store.mapper import escape_copy
+from ledger.store.mapper import array_of_lines, escape_copy
 from ledger.store.sql import query
 from ledger.store.wire import Wire
 
@@ -48,7 +48,9 @@ automatic recharge of a pool, one recharge of it, the name of an allocation rule
 reached."""
 
 KEYS_PER_WRITE = 500
-COPY_KEYS = "COPY idempotency FROM STDIN"
+COPY_KEYS = (
+    "COPY idempotency (holder, key, operation, kind, body, normaliser_version, transaction_id, position) FROM STDIN"
+)
 
 
 @dataclass(slots=True)
@@ -324,8 +326,7 @@ def send_keys(wire: Wire, keys: Sequence[AcceptedKey]) -> None:
     The wire's answer is UniqueViolation (idempotency_key) if one of them is taken already.
     """
     if keys:
-        rows = [(*key.scope, key.body, key.normaliser_version, key.transaction_id, key.position) for key in keys]
-        wire.send(query("append_keys"), json.dumps(rows))
+        wire.send(query("append_keys"), array_of_lines("".join(map(_line_of_key, keys))))
 
 
 def copy_keys(wire: Wire, keys: Sequence[AcceptedKey]) -> None:

@@ -42,6 +42,8 @@ class Wire:
     def __init__(self, connection: Connection[DictRow]) -> None:
         self._connection = connection
         self._libpq = connection.pgconn
+        self._must_wait = bool(self._libpq.ssl_in_use or self._libpq.used_gssapi)
+        """Encryption wants what it could not send offered again whole, and libpq before 17.6 may offer less of it."""
         self._names: dict[str, bytes] = {}
         self._prepared = 0
         self._selector = selectors.DefaultSelector()
@@ -67,8 +69,11 @@ class Wire:
         self._sent.append(Sent(None, may_fail))
 
     def flush(self) -> None:
-        """Let the server begin with what was sent."""
-        if self._libpq.flush():
+        """Let the server begin with what was sent.
+
+        What it does not take in yet stays here, and is not waited for where the connection is not encrypted.
+        """
+        if self._libpq.flush() and self._must_wait:
             self._write()
 
     def answers(self) -> list[list[dict[str, Any]]]:
@@ -81,7 +86,7 @@ class Wire:
     def copy_begin(self, statement: str) -> None:
         """Begin a COPY from here; nothing else may be on its way."""
         self._libpq.send_query(statement.encode())
-        self.flush()
+        self._write()
         self._done()
 
     def copy(self, text: str) -> None:
@@ -95,7 +100,14 @@ class Wire:
             self._write()
         self.flush()
 
+    def copied(self) -> bool:
+        """Whether the server has taken in the COPY that was ended, or has failed at it: `copy_done` does not wait."""
+        libpq = self._libpq
+        libpq.consume_input()
+        return not (libpq.flush() or libpq.is_busy())
+
     def copy_done(self) -> None:
+        self._write()
         self._done()
         self._result()
 
@@ -106,10 +118,11 @@ class Wire:
         """
         libpq = self._libpq
         self._read()
+        self._write()
         while (result := self._result()) is not None:
             if result.status == ExecStatus.COPY_IN:
                 libpq.put_copy_end(b"the sender failed")
-                self.flush()
+                self._write()
         if libpq.transaction_status != TransactionStatus.IDLE:
             self.send("ROLLBACK")
             self.answers()
@@ -120,7 +133,7 @@ class Wire:
         if libpq.pipeline_status == PipelineStatus.OFF:
             return [], None
         libpq.pipeline_sync()
-        self.flush()
+        self._write()
         results: list[PGresult] = []
         failure: Exception | None = None
         statement = Sent(None, may_fail=False)
@@ -169,6 +182,8 @@ class Wire:
     def _write(self) -> None:
         """Wait until the server takes what is to be sent; it may first want to be read from."""
         libpq = self._libpq
+        if not libpq.flush():
+            return
         self._selector.modify(libpq.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
         try:
             while libpq.flush():

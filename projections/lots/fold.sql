@@ -1,26 +1,15 @@
 -- By lot: its last event tells its state, the last one that has terms its terms and what else a grant is; what was
--- voided and expired adds up. One pass finds where these events stand; they, and what is known of the lot, are then
--- looked up one by one, whatever the planner believes of a table that it knows nothing of. What only some events tell
--- is asked of these alone: to look into the details of every event would take most of the time.
+-- voided and expired adds up. One pass finds where a lot's events stand, and those that are more than uses and refunds:
+-- mostly few. These are then looked up one by one, as is what is known of the lot, whatever the planner believes of a
+-- table that it knows nothing of. To ask every event for what only these tell would add a fifth to the time.
 WITH in_window AS MATERIALIZED (
     SELECT
         lot,
         min(position) AS first_position,
         max(position) AS last_position,
-        max(position) FILTER (WHERE with_terms) AS terms_position,
-        max(position) FILTER (WHERE with_terms AND grant_document_id IS NOT NULL) AS document_position,
-        coalesce(-sum(amount) FILTER (WHERE type = 'ledger.voided'), 0) AS voided,
-        coalesce(-sum(amount) FILTER (WHERE type = 'ledger.voided' AND cause = 'RESIZED'), 0) AS lowered,
-        coalesce(-sum(amount) FILTER (WHERE type = 'ledger.expired'), 0) AS expired,
-        min(recorded_at) FILTER (WHERE type = 'ledger.voided' AND cause IN ('VOIDED', 'DELETED')) AS voided_at,
-        max(rolled_over_to::text) FILTER (WHERE type = 'ledger.expired')::uuid AS rolled_over_to,
-        bool_or(lot_awaiting_payment) FILTER (WHERE with_terms) AS awaited,
-        min(recorded_at) FILTER (WHERE with_terms AND NOT lot_awaiting_payment) AS awaits_no_more_at
-    FROM (
-        SELECT
-            *, type IN ('ledger.granted', 'ledger.grant-updated', 'ledger.grant-payment-recorded') AS with_terms
-        FROM movements WHERE position > %(after)s AND position <= %(until)s AND lot IS NOT NULL
-    ) AS moved
+        array_agg(position) FILTER (WHERE type NOT IN ('ledger.debited', 'ledger.refunded')) AS beside_uses
+    FROM movements
+    WHERE position > %(after)s AND position <= %(until)s AND lot IS NOT NULL
     GROUP BY lot
 )
 INSERT INTO {table} (
@@ -37,26 +26,45 @@ SELECT
     coalesce(terms.cost_currency, before.cost_currency),
     coalesce(document.grant_document_id, before.document_id),
     coalesce(terms.lot_effective_at, before.effective_at),
-    CASE WHEN new.terms_position IS NULL THEN before.expires_at ELSE terms.lot_expires_at END,
+    CASE WHEN other.terms_position IS NULL THEN before.expires_at ELSE terms.lot_expires_at END,
     coalesce(terms.lot_created_at, before.created_at),
     last.recorded_at,
     coalesce(terms.lot_priority, before.priority),
     coalesce(terms.lot_awaiting_payment, before.awaiting_payment),
     last.lot_granted,
     last.lot_used,
-    coalesce(before.voided, 0) + new.voided,
-    coalesce(before.expired, 0) + new.expired,
+    coalesce(before.voided, 0) + other.voided,
+    coalesce(before.expired, 0) + other.expired,
     last.lot_balance,
-    coalesce(before.voided_at, new.voided_at),
-    coalesce(before.lowered, 0) + new.lowered,
+    coalesce(before.voided_at, other.voided_at),
+    coalesce(before.lowered, 0) + other.lowered,
     coalesce(
-        before.opened_at, CASE WHEN coalesce(before.awaiting_payment, new.awaited) THEN new.awaits_no_more_at END
+        before.opened_at, CASE WHEN coalesce(before.awaiting_payment, other.awaited) THEN other.awaits_no_more_at END
     ),
     coalesce(terms.grant_details, before.details),
-    coalesce(before.rolled_over_to, new.rolled_over_to),
+    coalesce(before.rolled_over_to, other.rolled_over_to),
     coalesce(before.first_position, new.first_position),
     new.last_position
 FROM in_window AS new
+CROSS JOIN LATERAL (
+    SELECT
+        max(position) FILTER (WHERE with_terms) AS terms_position,
+        max(position) FILTER (WHERE with_terms AND grant_document_id IS NOT NULL) AS document_position,
+        coalesce(-sum(amount) FILTER (WHERE type = 'ledger.voided'), 0) AS voided,
+        coalesce(-sum(amount) FILTER (WHERE type = 'ledger.voided' AND cause = 'RESIZED'), 0) AS lowered,
+        coalesce(-sum(amount) FILTER (WHERE type = 'ledger.expired'), 0) AS expired,
+        min(recorded_at) FILTER (WHERE type = 'ledger.voided' AND cause IN ('VOIDED', 'DELETED')) AS voided_at,
+        max(rolled_over_to::text) FILTER (WHERE type = 'ledger.expired')::uuid AS rolled_over_to,
+        bool_or(lot_awaiting_payment) FILTER (WHERE with_terms) AS awaited,
+        min(recorded_at) FILTER (WHERE with_terms AND NOT lot_awaiting_payment) AS awaits_no_more_at
+    FROM (
+        SELECT
+            event.*,
+            type IN ('ledger.granted', 'ledger.grant-updated', 'ledger.grant-payment-recorded') AS with_terms
+        FROM unnest(new.beside_uses) AS beside_use (position)
+        CROSS JOIN LATERAL (SELECT * FROM movements WHERE position = beside_use.position LIMIT 1) AS event
+    ) AS moved
+) AS other
 CROSS JOIN LATERAL (
     SELECT
         stream_id, kind, holder, currency, resource, grant_type, recorded_at, lot_granted, lot_used, lot_balance
@@ -66,10 +74,10 @@ LEFT JOIN LATERAL (
     SELECT
         readable_id, cost_amount, cost_currency, grant_details,
         lot_effective_at, lot_expires_at, lot_created_at, lot_priority, lot_awaiting_payment
-    FROM movements WHERE position = new.terms_position LIMIT 1
+    FROM movements WHERE position = other.terms_position LIMIT 1
 ) AS terms ON true
 LEFT JOIN LATERAL (
-    SELECT grant_document_id FROM movements WHERE position = new.document_position LIMIT 1
+    SELECT grant_document_id FROM movements WHERE position = other.document_position LIMIT 1
 ) AS document ON true
 LEFT JOIN LATERAL (SELECT * FROM {table} WHERE lot = new.lot LIMIT 1) AS before ON true
 ON CONFLICT (lot) DO UPDATE SET

@@ -36,7 +36,7 @@ ASKED: Mapping[str, tuple[float, float]] = {
 HOT = {CALLERS[256]: "256 callers", LISTS[8_000]: "lists of 8,000"}
 NO_SLOWER = 0.95
 """It leaves a twentieth for the machine's noise."""
-TURNS = 4
+TURNS = 8
 """Of two rows that are compared, in each run."""
 LINES = ("debits_per_second_by_callers", "inserts_per_second_by_connections", "p50_ms_by_debits_on_the_lot")
 

@@ -63,7 +63,7 @@ CROSS JOIN LATERAL (
 """
 
 
-ANSWERS = 7
+ANSWERS = 31
 """Of each window and ledger, in each run."""
 
 

@@ -13,13 +13,14 @@ from starlette.routing import Route
 
 from ledger.application import Command, LedgerUnavailable, Receipt
 from ledger.domain.refusals import InvalidArgument, Refusal
+from ledger.domain.values import Actor
 from service.access import Caller, Right
 from service.callers import authenticated
 from service.frame import POSITION, route
 from service.openapi import JSON
 from service.parts import Parts
 from service.refusals import in_words
-from service.rest.debit_answers import Facts, debit_told, error_told, refund_told
+from service.rest.debit_answers import debit_told, error_told, refund_told
 from service.rest.debit_fields import DEBIT_WORDS, KEY, about_execution_credits, debit_of, items_of, refund_of
 from service.rest.door import KEY_HEADER, REPLAYED
 from service.rest.json_bodies import json_body
@@ -36,7 +37,7 @@ def debit_routes(parts: Parts) -> list[Route]:
         caller = await _writer(request, parts)
         given = json_body(await request.body())
         receipt = await _carry_out(request, parts, caller, debit_of, given)
-        return _answer(debit_told(receipt), receipt)
+        return _answer(debit_told(receipt).encode(), receipt)
 
     async def post_batch(request: Request) -> Response:
         """Use credits up to 8,000 times, each by itself; answered when all that was accepted is durable."""
@@ -60,7 +61,7 @@ def debit_routes(parts: Parts) -> list[Route]:
         caller = await _writer(request, parts)
         given = json_body(await request.body())
         receipt = await _carry_out(request, parts, caller, refund_of, given)
-        return _answer(refund_told(receipt), receipt)
+        return _answer(to_json(refund_told(receipt)), receipt)
 
     return [
         route("POST", DEBITS, post_debit),
@@ -91,7 +92,7 @@ async def _carry_out(request: Request, parts: Parts, caller: Caller, build: Any,
     try:
         if about_execution_credits(given):
             parts.execution_rate.let_in(caller.key_id)
-        command = _own(build(given, key_header(request)), caller, request.state.request_id)
+        command = _own(build(given, key_header(request)), caller, caller.actor, request.state.request_id)
         return await parts.ledger.execute(command)
     except Refusal as refusal:
         raise in_words(refusal, DEBIT_WORDS) from None
@@ -107,12 +108,12 @@ async def _carry_out_each(
     """
     outcomes: list[Any] = [None] * len(items)
     commands: list[Command] = []
-    request_id = request.state.request_id
+    actor, request_id = caller.actor, request.state.request_id
     for index, given in enumerate(items):
         try:
             if about_execution_credits(given):
                 parts.execution_rate.let_in(caller.key_id)
-            commands.append(_own(debit_of(given), caller, request_id))
+            commands.append(_own(debit_of(given), caller, actor, request_id))
         except Refusal as refusal:
             outcomes[index] = refusal
         if index % AT_ONCE == AT_ONCE - 1:
@@ -121,11 +122,11 @@ async def _carry_out_each(
     return [next(carried_out) if outcome is None else outcome for outcome in outcomes]
 
 
-def _own(command: Command, caller: Caller, request_id: str) -> Command:
-    """A command in the caller's name. Refuses: IdentityForbidden."""
+def _own(command: Command, caller: Caller, actor: Actor, request_id: str) -> Command:
+    """A command in the caller's name, who is this actor. Refuses: IdentityForbidden."""
     if command.pool is not None and caller.holders is not None:
         caller.require_holder(command.pool.holder)
-    command.actor = caller.actor
+    command.actor = actor
     command.holders = caller.holders
     command.correlation_id = request_id
     return command
@@ -135,22 +136,19 @@ async def _told(outcomes: Sequence[Receipt | Refusal | LedgerUnavailable]) -> As
     """The results of a batch as JSON, a part of the list at a time."""
     for start in range(0, len(outcomes), AT_ONCE):
         part = outcomes[start : start + AT_ONCE]
-        told = [_result(index, outcome) for index, outcome in enumerate(part, start)]
-        if all(isinstance(outcome, Receipt) for outcome in part):
-            yield to_json(told)[1:-1]
-        else:
-            yield json.dumps(told)[1:-1].encode()  # a refusal may repeat a lone surrogate, which is told in ASCII
+        yield ",".join([_result(index, outcome) for index, outcome in enumerate(part, start)]).encode()
         await asyncio.sleep(0)
 
 
-def _result(index: int, outcome: Receipt | Refusal | LedgerUnavailable) -> Facts:
+def _result(index: int, outcome: Receipt | Refusal | LedgerUnavailable) -> str:
     if isinstance(outcome, Receipt):
-        return {"index": index, "debit": debit_told(outcome)}
-    return {"index": index, "error": error_told(outcome)}
+        return f'{{"index":{index},"debit":{debit_told(outcome)}}}'
+    told = json.dumps(error_told(outcome), separators=(",", ":"))  # a lone surrogate that it repeats is told in ASCII
+    return f'{{"index":{index},"error":{told}}}'
 
 
-def _answer(told: Facts, receipt: Receipt) -> Response:
+def _answer(told: bytes, receipt: Receipt) -> Response:
     headers = {POSITION: str(receipt.position)}
     if receipt.replayed:
         headers[REPLAYED] = "true"
-    return Response(to_json(told), headers=headers, media_type=JSON)
+    return Response(told, headers=headers, media_type=JSON)

@@ -4,13 +4,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from threading import Event
+from typing import Any, ClassVar
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from ledger.application import BlockingLedger, Command, ConsumeCredits, CreditLedger, IssueGrant, Receipt, RefundDebit
-from ledger.application.appending import COPY_COMMANDS_MIN
+from ledger.application.appending import COPY_COMMANDS_MIN, EVENTS_OF_A_COPY, FEW_COMMANDS
+from ledger.application.limits import WriterLimits
 from ledger.application.receipts import Outcome
 from ledger.domain.credits import credits_of
 from ledger.domain.refusals import IdempotencyKeyReused, InsufficientCredits, NotStorable
@@ -22,10 +24,10 @@ from tests.faults.bookkeeping import broken_laws, debits, keys
 from tests.faults.cutting_proxy import CuttingProxy, Moment
 
 GRANTED = 10**6
-SIZES = [1, 40, 41, 400, COPY_COMMANDS_MIN - 1, COPY_COMMANDS_MIN, 4_000, 8_000]
+SIZES = [1, FEW_COMMANDS, FEW_COMMANDS + 1, 400, COPY_COMMANDS_MIN - 1, COPY_COMMANDS_MIN, 4_000, 8_000]
 SIZES_IN_TURNS = [1, 41, 400, 1_600, 1]
 SIZES_AT_ONCE = [1_600, 41, 700, 1_600]
-WAYS = {"statements": 400, "COPY": 1_600}
+WAYS = {"statements": 400, "COPY, in turns": EVENTS_OF_A_COPY + 600}
 BOTH_WAYS = pytest.mark.parametrize("size", WAYS.values(), ids=WAYS)
 PLACES = {"first": 0, "middle": 0.6, "last": 1}
 EVERYWHERE = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
@@ -211,7 +213,7 @@ def lived(ledger: CreditLedger, database: Database, lengths: Sequence[int]) -> t
     """What the mixed commands were answered with, in lists of these lengths by turns, and what is open afterwards."""
     ledger.execute_many_blocking([grant(amount=5) for _ in range(20)])
     first = receipts(ledger.execute_many_blocking(use(10, amount=10)))
-    commands = mixed(first, 190)
+    commands = mixed(first, 300)
     outcomes: list[Outcome] = []
     for length in itertools.cycle(lengths):
         outcomes += ledger.execute_many_blocking(commands[len(outcomes) : len(outcomes) + length])
@@ -235,7 +237,7 @@ def lived(ledger: CreditLedger, database: Database, lengths: Sequence[int]) -> t
 def test_however_commands_are_sent_they_are_answered_and_written_alike(
     ledger: CreditLedger, database: Database, clock: Clock, hands: Hands, server_dsn: str
 ) -> None:
-    by_copy = lived(ledger, database, [COPY_COMMANDS_MIN + 20])
+    by_copy = lived(ledger, database, [3_000])
     assert {len(told) for told in by_copy[0]} == {1, 4}
     with migrated(server_dsn) as another:
         Hands(another)
@@ -260,20 +262,67 @@ def test_two_writers_in_turns_and_at_once(database: Database, clock: Clock, hand
     assert_written_once(database, answered, debited=len(answered))
 
 
-def test_a_writer_goes_on_when_the_log_gets_another_column(database: Database, clock: Clock, hands: Hands) -> None:
-    with CreditLedger(database, clock=clock) as one, CreditLedger(database, clock=clock) as other:
+@pytest.mark.parametrize("table", ["events", "idempotency"])
+def test_a_writer_goes_on_when_a_table_gets_another_column(database: Database, table: str) -> None:
+    sizes = [1, 400, COPY_COMMANDS_MIN]
+    with CreditLedger(database) as one, CreditLedger(database) as other:
         one.execute_many_blocking([grant()])
         for added in range(2):
-            for _ in range(8):  # often enough that all statements are prepared
-                receipts(one.execute_many_blocking(use(1)))
-                receipts(other.execute_many_blocking(use(1)))
+            for number in range(8):  # often enough that all statements are prepared
+                receipts(one.execute_many_blocking(use(1, keys=f"one {added} {number}")))
+                receipts(other.execute_many_blocking(use(1, keys=f"other {added} {number}")))
             with database.connect(Role.OWNER) as connection:
-                connection.execute(f"ALTER TABLE events ADD COLUMN another_{added} text".encode())
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN another_{added} text".encode())
         for ledger in (one, other):
-            receipts(ledger.execute_many_blocking(use(1)))
-            receipts(ledger.execute_many_blocking(use(400)))
-    assert len(debits(database)) == 32 + 2 * 401
+            for size in sizes:
+                answered = receipts(ledger.execute_many_blocking(use(size, keys=f"{size} of {id(ledger)}")))
+                assert len({receipt.recorded_at for receipt in answered}) == 1  # in one piece, not by halves
+    assert len(debits(database)) == 32 + 2 * sum(sizes)
     assert broken_laws(database) == {}
+
+
+def test_a_long_list_is_split_where_a_batch_has_enough_events(database: Database) -> None:
+    with CreditLedger(database, limits=WriterLimits(batch_events_max=COPY_COMMANDS_MIN)) as ledger:
+        ledger.execute_many_blocking([grant()])
+        answered = receipts(ledger.execute_many_blocking(use(3 * COPY_COMMANDS_MIN, keys="k")))
+    with database.connect(Role.OWNER) as connection:
+        transactions = connection.execute("SELECT count(*) AS n FROM events WHERE amount < 0 GROUP BY xmin").fetchall()
+    assert transactions == [{"n": COPY_COMMANDS_MIN}] * 3
+    assert_written_once(database, answered, debited=3 * COPY_COMMANDS_MIN)
+
+
+class Telling(str):
+    """A key that tells when it is looked for among those of its batch: its command is being decided."""
+
+    __slots__ = ()
+    looked_for: ClassVar[Event] = Event()
+
+    def __hash__(self) -> int:
+        Telling.looked_for.set()
+        return str.__hash__(self)
+
+
+def test_commands_are_decided_while_the_server_is_busy_with_those_before(
+    ledger: CreditLedger, database: Database
+) -> None:
+    ledger.execute_many_blocking([grant()])
+    commands = use(EVENTS_OF_A_COPY + 1_000, keys="w")
+    commands[EVENTS_OF_A_COPY + 500].idempotency_key = Telling("far ahead")
+    with database.connect(Role.OWNER) as owner, ThreadPoolExecutor(1) as thread:
+        lock = f"pg_advisory_xact_lock({owner.info.backend_pid})"
+        owner.execute(
+            f"""
+            CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM {lock}; RETURN NULL; END $$;
+            CREATE TRIGGER wait AFTER INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION wait();
+            """.encode()
+        )
+        with owner.transaction():
+            owner.execute(f"SELECT {lock}".encode())
+            sending = thread.submit(ledger.execute_many_blocking, commands)
+            assert Telling.looked_for.wait(timeout=20)
+            assert not sending.done()
+        answered = sending.result()
+    assert_written_once(database, answered, debited=len(commands))
 
 
 @pytest.fixture
@@ -284,7 +333,7 @@ def proxy(database: Database) -> Iterator[CuttingProxy]:
 
 @pytest.mark.parametrize(
     ("size", "moments"),
-    [(120, [Moment.BEFORE]), (120, [Moment.AFTER]), (1_600, [Moment.BEFORE, Moment.AFTER])],
+    [(120, [Moment.BEFORE]), (120, [Moment.AFTER]), (EVENTS_OF_A_COPY + 200, [Moment.BEFORE, Moment.AFTER])],
     ids=["statements, before", "statements, after", "COPY, by turns"],
 )
 def test_a_connection_cut_at_any_message_loses_nothing_and_doubles_nothing(

@@ -110,6 +110,18 @@ def test_a_debit_is_told_whole(service: Service, customer: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ['say "x", y', "back\\slash", "tab\tand\nline", "Zoë ☃", "\u2028", "</script>", "{}(,)"]
+)
+def test_names_are_told_as_they_were_given(service: Service, customer: str, name: str) -> None:
+    holder = f"{customer} {name}"
+    lot = granted(service, holder, currencyId=name)
+    asked = debit(holder, 1, currency=name, idempotencyKey=f"key {name}")
+    told, [result] = done(service, DEBITS, asked), done(service, BATCH, {"debits": [asked]})["results"]
+    assert (told["holder"], told["currency"], told["draws"]) == (holder, name, [{"lot": lot, "amount": "1"}])
+    assert result == {"index": 0, "debit": told | {"replayed": True}}
+
+
+@pytest.mark.parametrize(
     ("amount", "exact"),
     [(1, "1"), (Raw("1.0"), "1"), (Raw("1.50"), "1.5"), ("1.50", "1.5"), (Raw("2e1"), "20"),
      (Raw("0.123456789"), "0.123456789"), ("12.345678901", "12.345678901"), (Raw("1E-9"), "0.000000001")],

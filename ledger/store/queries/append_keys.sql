@@ -1,4 +1,3 @@
+-- Some accepted keys, as an array of their lines. Many at once go in by COPY, with the same columns in the same order.
 INSERT INTO idempotency (holder, key, operation, kind, body, normaliser_version, transaction_id, position)
-SELECT
-    row ->> 0, row ->> 1, row ->> 2, row ->> 3, row ->> 4, (row ->> 5)::smallint, (row ->> 6)::uuid, (row ->> 7)::bigint
-FROM jsonb_array_elements(%s::jsonb) AS row
+SELECT * FROM unnest(%s::key_line[])
